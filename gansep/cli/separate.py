@@ -1,0 +1,118 @@
+"""``gansep separate``: recordings to one file a source."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansep.cli.common import Subparsers, add_common, reporter
+from gansep.types import GansepError
+
+if TYPE_CHECKING:
+    from gansep.results import Separation
+
+BACKENDS = ("gan-prior",)
+QUALITIES = ("fast", "default", "best")
+RECIPES = ("default", "narayanaswamy2020")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "separate",
+        help="take recordings apart",
+        description="Take recordings apart: one file a source, and a residual; together they are the recording.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="FILE", help="recordings, folders or patterns")
+    parser.add_argument("-k", type=int, metavar="K", help="number of sources; which ones is found out")
+    parser.add_argument("--sources", metavar="A,B", help="names of installed models or model folders, instead of -k")
+    parser.add_argument("--backend", choices=BACKENDS, default="gan-prior", help="how (default: gan-prior)")
+    parser.add_argument("--quality", choices=QUALITIES, default="default", help="of the search")
+    parser.add_argument("--recipe", choices=RECIPES, default="default", help="ours, or the published one")
+    parser.add_argument("--steps", type=int, metavar="N", help="of the search, instead of what --quality says")
+    parser.add_argument("--restarts", type=int, metavar="R", help="starts of the search, the best one is kept")
+    parser.add_argument("--max-seconds", type=float, metavar="S", help="most time for all searches of this call")
+    parser.add_argument("--raw", action="store_true", help="the generators' own sound instead of masks")
+    parser.add_argument("--format", choices=("wav", "flac"), default="wav", help="of the results (default: wav)")
+    parser.add_argument("--float32", action="store_true", help="32-bit float samples instead of 24-bit integers")
+    parser.add_argument("--filename", default="{mix}/{source}.{ext}", metavar="TEMPLATE", help="(default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--no-picture", action="store_true", help="no separation.png")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done and with which sources")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processor threads (default: all)")
+    add_common(parser, out="folder of the results (default: separated)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Separate; print what was written."""
+    import torch
+
+    from gansep.results import Layout
+    from gansep.separate import Request, plan, separate_files
+
+    if args.jobs is not None:
+        if args.jobs < 1:
+            raise GansepError(f"--jobs must be at least 1, got {args.jobs}")
+        torch.set_num_threads(args.jobs)
+    request = Request(
+        k=args.k,
+        sources=[name.strip() for name in args.sources.split(",")] if args.sources is not None else None,
+        **{name: getattr(args, name) for name in ("quality", "recipe", "steps", "restarts", "max_seconds", "raw")},
+        seed=args.seed,
+        device=args.device,
+        library=args.library,
+    )
+    layout = Layout(
+        args.out or Path("separated"), args.filename, args.format, args.float32, args.overwrite, not args.no_picture
+    )
+    inputs = [path for item in args.inputs for path in _expand(item)]
+    if args.dry_run:
+        plans, failed = plan(inputs, request)
+        for planned in plans:
+            print(f"{planned.path}: {', '.join(prior.name for prior in planned.priors)} -> {layout.out / planned.name}")
+        return _code(len(plans), failed)
+    with reporter(args, "separate", "window") as progress:
+        outcome = separate_files(inputs, request, layout, progress.update)
+    for separation in outcome.done:
+        print(describe(separation))
+    return _code(len(outcome.done), outcome.failed)
+
+
+def _expand(item: str) -> list[str]:
+    """A pattern that the shell left alone to its files; anything else to itself."""
+    if Path(item).exists() or not glob.has_magic(item):
+        return [item]
+    found = sorted(glob.glob(item, recursive=True))
+    if not found:
+        raise GansepError(f"{item}: no file matches this pattern")
+    return found
+
+
+def describe(separation: Separation) -> str:
+    """What was written for one input, and how sure the program is, in a few lines."""
+    report = separation.report
+    lines = [f"{separation.input}: {report['note'] or _sureness(report)}"]
+    for source, path in (*separation.stems.items(), ("residual", separation.residual)):
+        share = report["sources"].get(source, {}).get("share_of_power")
+        lines.append(f"  {path}" + (f"  ({share:.0%} of the power)" if share is not None else ""))
+    if report["output_gain"] != 1.0:
+        lines.append(f"  all of them at {report['output_gain']:.3f} of the input's level, so that nothing clips")
+    return "\n".join(lines)
+
+
+def _sureness(report: Mapping[str, Any]) -> str:
+    sure = {name: source["confidence"] for name, source in report["sources"].items()}
+    chosen = ", ".join(name + (f" ({value:.0%} sure)" if value is not None else "") for name, value in sure.items())
+    return f"{chosen}; the priors explain {report['explained']:.0%} of it"
+
+
+def _code(done: int, failed: Sequence[tuple[Path, GansepError]]) -> int:
+    """Say what failed, one line each; 0 if nothing did, 1 if something is done all the same, else 2."""
+    for _, error in failed:
+        print(f"gansep: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 0 if not failed else 1 if done else 2

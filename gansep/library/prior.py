@@ -1,0 +1,143 @@
+"""From a model folder to a prior that plays: a generator, its encoder, and the check that weights fit the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gansep.library.card import CARD, WEIGHTS, Card, Found
+from gansep.library.search import find_model
+from gansep.library.weights import load_weights
+from gansep.types import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from gansep.nets.wavegan import PriorConfig
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A source's generator, and the encoder that starts a search with it.
+
+    Attributes:
+        name: of the source. card: of the model.
+        generator: ``[B, Z]`` in [-1, 1] to ``[B, segment]``; in eval mode, its weights take no gradient.
+        encoder: ``[B, segment]`` mixture to latents ``[B, Z]`` and gains ``[B]``; ``None`` where none was trained.
+    """
+
+    name: str
+    card: Card
+    generator: nn.Module
+    encoder: nn.Module | None
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self.card.sample_rate
+
+    @property
+    def segment(self) -> int:
+        """Samples the generator makes."""
+        return self.card.config["segment"]
+
+    @property
+    def latent(self) -> int:
+        """Numbers in a latent, ``Z``."""
+        return self.card.config["latent"]
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Sounds of the prior, from latents uniform in [-1, 1]; the same for the same seed.
+
+        Shape: ``[count, segment]``, on the prior's device.
+        """
+        import torch
+
+        random = torch.Generator().manual_seed(seed)
+        latents = torch.rand(count, self.latent, generator=random) * 2 - 1  # [B, Z]
+        device = next(self.generator.parameters()).device
+        with torch.no_grad():
+            return torch.cat([self.generator(few.to(device)) for few in latents.split(64)])
+
+
+def load_prior(
+    reference: str | Path | Found, library: str | Path | None = None, device: str | torch.device = "cpu"
+) -> Prior:
+    """Load a prior, ready to play.
+
+    Args:
+        reference: ``drums``, ``gan/drums``, a model folder, or what :func:`find_model` found.
+        library: the one given with ``--library``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    Raises:
+        ModelError: no such model, or a damaged or foreign one.
+    """
+    import torch
+
+    from gansep.nets.precision import pick_device
+    from gansep.nets.wavegan import Encoder, Generator
+
+    found = reference if isinstance(reference, Found) else find_model(reference, "gan", library)
+    weights = load_weights(found)
+    config = _check_prior(found, weights)
+    device = pick_device(str(device))
+    with torch.random.fork_rng(devices=[]):  # building a network draws random weights, from the caller's dice
+        generator, encoder = Generator(config), Encoder(config) if _part(weights, "encoder") else None
+    for name, network in (("generator", generator), ("encoder", encoder)):
+        if network is not None:
+            network.load_state_dict(_part(weights, name))
+            network.to(device).eval().requires_grad_(False)
+    return Prior(found.name, found.card, generator, encoder)
+
+
+def verify(found: Found) -> list[str]:
+    """Problems of an installed model, one line each: card, checksum, file format, and for priors the networks."""
+    try:
+        weights = load_weights(found)
+        problems = []
+        if found.card.kind == "gan":
+            _check_prior(found, weights)
+    except ModelError as error:
+        return [str(error)]
+    if (found.card.kind, found.card.name) != (found.kind, found.name):
+        problems.append(f"{found.folder}: its card says {found.card.kind}/{found.card.name}; rename the folder")
+    return problems
+
+
+def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one network, under their own names."""
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
+def _check_prior(found: Found, weights: Mapping[str, Tensor]) -> PriorConfig:
+    """The configuration of a prior whose weights fit it.
+
+    The networks are built without memory first, so that a card with absurd sizes cannot fill the machine.
+
+    Raises:
+        ModelError: weights of another program, another kind of network or another size.
+    """
+    import torch
+
+    from gansep.nets.wavegan import Encoder, Generator, PriorConfig
+
+    card = found.card
+    try:
+        config = PriorConfig(**card.config)
+        with torch.device("meta"):
+            networks = {"generator": Generator(config)}
+            networks |= {"encoder": Encoder(config)} if _part(weights, "encoder") else {}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{found.folder / CARD}: not a prior, its config does not fit ({error})") from error
+    if (config.sample_rate, config.segment) != (card.sample_rate, card.segment):
+        raise ModelError(f"{found.folder / CARD}: sample_rate and segment differ from those of its own config")
+    expected = {f"{part}.{key}": v.shape for part, net in networks.items() for key, v in net.state_dict().items()}
+    shapes = {name: value.shape for name, value in weights.items()}
+    wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
+    if wrong:
+        problem = f"foreign weights, {len(wrong)} do not fit the card's config ({wrong[0]} for one)"
+        raise ModelError(f"{found.folder / WEIGHTS}: {problem}; get or train the model again")
+    return config

@@ -1,0 +1,70 @@
+"""What many tests need: tiny real priors in a library of their own, and the command as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gansep.library import Card, save_model
+from gansep.nets.wavegan import Encoder, Generator, PriorConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = PriorConfig(dim=1, latent=16, width=16)
+
+MakePrior = Callable[..., Path]
+RunGansep = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees, or writes to, the models of whoever runs it."""
+    monkeypatch.delenv("GANSEP_LIBRARY", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+@pytest.fixture(scope="session")
+def make_prior() -> MakePrior:
+    """``make_prior(library, "tone", seed=1, config=..., encoder=True) -> folder``: a prior with random weights."""
+
+    def make(library: Path, name: str, seed: int = 0, config: PriorConfig = TINY, encoder: bool = True) -> Path:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            networks = {"generator": Generator(config)} | ({"encoder": Encoder(config)} if encoder else {})
+        weights = {f"{part}.{key}": value for part, net in networks.items() for key, value in net.state_dict().items()}
+        licences = {"data": "nothing: random weights", "data_licence": "CC0-1.0", "licence": "CC0-1.0"}
+        curve = ({"step": 1, "spectral": 2.0}, {"step": 2, "spectral": 1.5})
+        card = Card(
+            name, config.to_json(), config.sample_rate, config.segment, (name,), seed=seed, curve=curve, **licences
+        )
+        folder = library / "gan" / name
+        save_model(folder, weights, card)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_library(tmp_path_factory: pytest.TempPathFactory, make_prior: MakePrior) -> Path:
+    """A library with the priors ``tone`` and ``hiss``; to be read only."""
+    library = tmp_path_factory.mktemp("library")
+    make_prior(library, "tone", seed=1)
+    make_prior(library, "hiss", seed=2)
+    return library
+
+
+@pytest.fixture
+def run_gansep() -> RunGansep:
+    """``run_gansep("priors", "--json") -> CompletedProcess``: the command of this checkout, as a process."""
+
+    def run(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gansep", *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout)
+
+    return run
