@@ -1,0 +1,210 @@
+"""WaveGAN: the generator that is the prior, the critic that trains it, the encoder that starts the search.
+
+Generator and critic follow Donahue, McAuley and Puckette, "Adversarial Audio Synthesis" (ICLR 2019,
+arXiv 1802.04208), table 3 and 4: kernel 25, stride 4, no batch normalisation, phase shuffle in the critic.
+The encoder is ours: it reads a *mixture* and answers with the latent and the level of one source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gansep.dsp.stft import stft
+
+SEGMENTS = (16384, 32768, 65536)
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Sizes of a prior's networks.
+
+    Attributes:
+        dim: channels of the last hidden layer; 64 in the article.
+        latent: numbers in a latent, each in [-1, 1].
+        segment: samples a generator makes; 16384, 32768 or 65536.
+        sample_rate: Hz.
+        width: channels of the encoder, a multiple of 16 (its normalisation has 8 groups, also for 3 / 2 of them).
+    """
+
+    dim: int = 32
+    latent: int = 100
+    segment: int = 16384
+    sample_rate: int = 16000
+    width: int = 192
+
+    def __post_init__(self) -> None:
+        if self.segment not in SEGMENTS:
+            raise ValueError(f"segment must be one of {SEGMENTS} samples, got {self.segment}")
+        if min(self.dim, self.latent, self.sample_rate) < 1:
+            sizes = f"{self.dim}, {self.latent}, {self.sample_rate}"
+            raise ValueError(f"dim, latent and sample_rate must be at least 1, got {sizes}")
+        if self.width < 1 or self.width % 16:
+            raise ValueError(f"width must be a multiple of 16, got {self.width}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _strides(segment: int) -> tuple[int, ...]:
+    """Upsampling of the layers after the 16-sample seed: 4 each, the sixth one 2 for 32768 samples."""
+    return {16384: (4,) * 5, 32768: (4,) * 5 + (2,), 65536: (4,) * 6}[segment]
+
+
+class UpConv1d(nn.Module):
+    """Transposed convolution, kernel 25, computed as an ordinary convolution followed by interleaving.
+
+    Output sample ``stride * m + r`` of the transposed convolution (padding 11) is
+    ``sum_i x[i] w[stride * (m - i) + r + 11]``: for each phase ``r`` an ordinary convolution over at most
+    ``ceil(25 / stride)`` neighbours of ``m``. All phases at once are one convolution with ``stride`` times the
+    channels, which CPUs run faster than the scatter of a transposed one. Weights keep the layout of
+    ``nn.ConvTranspose1d``, so both forms load the same file.
+
+    Shape: ``[B, C_in, T]`` to ``[B, C_out, stride * T]``.
+    """
+
+    index: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 4, kernel: int = 25) -> None:
+        super().__init__()
+        self.stride, self.kernel = stride, kernel
+        self.padding = (kernel - stride + 1) // 2
+        self.weight = nn.Parameter(torch.empty(channels_in, channels_out, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+        # He initialisation: each output hears kernel / stride taps of every input channel, after a ReLU.
+        nn.init.normal_(self.weight, std=(2 * stride / (channels_in * kernel)) ** 0.5)
+        self.reach = (self.padding + stride - 1) // stride  # neighbours needed on either side
+        taps = torch.arange(self.reach, -self.reach - 1, -1)  # conv tap t reads x[m + t - reach], so m - i = reach - t
+        index = stride * taps[None, :] + torch.arange(stride)[:, None] + self.padding  # [stride, taps]
+        index = torch.where((index >= 0) & (index < kernel), index, kernel)  # kernel: a zero appended to the weight
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        c_in, c_out, _ = self.weight.shape
+        phases = F.pad(self.weight, (0, 1))[:, :, self.index]  # [C_in, C_out, stride, taps]
+        phases = phases.permute(1, 2, 0, 3).reshape(c_out * self.stride, c_in, -1)
+        y = F.conv1d(x, phases, self.bias.repeat_interleave(self.stride), padding=self.reach)  # [B, C_out * stride, T]
+        y = y.reshape(x.shape[0], c_out, self.stride, x.shape[-1]).transpose(2, 3)  # [B, C_out, T, stride]
+        return y.reshape(x.shape[0], c_out, -1)
+
+    def transposed(self, x: Tensor) -> Tensor:
+        """The same map by ``conv_transpose1d``: the reference the tests hold :meth:`forward` against."""
+        extra = self.stride - self.kernel + 2 * self.padding
+        return F.conv_transpose1d(x, self.weight, self.bias, self.stride, self.padding, output_padding=extra)
+
+
+class Generator(nn.Module):
+    """Latents to waveforms. Shape: ``[B, Z]`` to ``[B, segment]``, values in [-1, 1]."""
+
+    def __init__(self, config: PriorConfig) -> None:
+        super().__init__()
+        strides = _strides(config.segment)
+        widths = [config.dim * 2**i for i in range(len(strides) - 1, -1, -1)]
+        self.seed = nn.Linear(config.latent, 16 * widths[0])
+        self.layers = nn.ModuleList(
+            UpConv1d(c_in, c_out, stride) for c_in, c_out, stride in zip(widths, [*widths[1:], 1], strides, strict=True)
+        )
+        nn.init.normal_(self.seed.weight, std=(3 / config.latent) ** 0.5)  # uniform latents have a variance of 1/3
+        with torch.no_grad():
+            self.layers[-1].get_parameter("weight").mul_(0.1)  # start quiet, far from where tanh is flat
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.seed(latents).reshape(latents.shape[0], -1, 16)  # [B, C, 16]
+        for layer in self.layers:
+            x = layer(F.relu(x))
+        return torch.tanh(x.squeeze(1).float())
+
+
+class Critic(nn.Module):
+    """Waveforms to one score each (not a probability). Shape: ``[B, segment]`` to ``[B]``.
+
+    Phase shuffle moves each layer's activations by up to ``shuffle`` samples, so that the critic cannot tell
+    real from made by the phase that upsampling leaves behind (Donahue et al., section 3.3).
+    """
+
+    def __init__(self, config: PriorConfig, shuffle: int = 2) -> None:
+        super().__init__()
+        self.shuffle = shuffle
+        strides = _strides(config.segment)[::-1]
+        widths = [config.dim * 2**i for i in range(len(strides))]
+        self.layers = nn.ModuleList(
+            nn.Conv1d(c_in, c_out, 25, stride, padding=(25 - stride + 1) // 2)
+            for c_in, c_out, stride in zip([1, *widths[:-1]], widths, strides, strict=True)
+        )
+        self.score = nn.Linear(16 * widths[-1], 1)
+
+    def forward(self, wave: Tensor, random: torch.Generator | None = None) -> Tensor:
+        x = wave.unsqueeze(1)  # [B, 1, T]
+        for i, layer in enumerate(self.layers):
+            x = F.leaky_relu(layer(x), 0.2)
+            if self.shuffle and random is not None and i < len(self.layers) - 1:
+                x = phase_shuffle(x, self.shuffle, random)
+        return self.score(x.flatten(1)).squeeze(1)
+
+
+def phase_shuffle(x: Tensor, reach: int, random: torch.Generator) -> Tensor:
+    """Move each example by its own random number of samples in [-reach, reach], reflecting at the edges.
+
+    Shape: ``[B, C, T]`` to the same.
+    """
+    shifts = torch.randint(-reach, reach + 1, (x.shape[0], 1), generator=random, device=random.device).to(x.device)
+    at = torch.arange(x.shape[-1], device=x.device)[None, :] + shifts  # [B, T]
+    last = x.shape[-1] - 1
+    at = last - (last - at.abs()).abs()
+    return x.gather(2, at[:, None, :].expand_as(x))
+
+
+class Encoder(nn.Module):
+    """Mixture to the latent and the gain of one source: where the search starts.
+
+    Reads log-magnitude frames (512-point windows, hop 128) as channels of a one-dimensional convolution over
+    time, so that every layer sees all frequencies. Level-blind: the mixture is scaled to unit RMS first and the
+    gain is scaled back.
+
+    Shape: ``[B, segment]`` to ``([B, Z]`` in [-1, 1]``, [B]`` gain > 0``)``.
+    """
+
+    N_FFT = 512
+
+    def __init__(self, config: PriorConfig) -> None:
+        super().__init__()
+        width, bins = config.width, self.N_FFT // 2 + 1
+        widths = [width, width, width * 3 // 2, width * 2, width * 2]
+        self.stem = nn.Conv1d(bins, width, 5, padding=2)
+        self.layers = nn.ModuleList(_Down(a, b) for a, b in pairwise(widths))
+        frames = config.segment // 128 + 1
+        for _ in self.layers:
+            frames = (frames + 1) // 2
+        self.mix = nn.Sequential(nn.Linear(widths[-1] * frames, 2 * width), nn.LayerNorm(2 * width))
+        self.head = nn.Linear(2 * width, config.latent + 1)
+        nn.init.normal_(self.head.weight, std=(2 * width) ** -0.5)  # latents start spread over the box
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        level = mixture.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-5)  # [B, 1]
+        x = torch.log(stft(mixture / level, self.N_FFT, 128).abs() + 0.02) / 3  # [B, F, N]
+        x = F.leaky_relu(self.stem(x), 0.2)
+        for layer in self.layers:
+            x = layer(x)
+        y = self.head(F.leaky_relu(self.mix(x.flatten(1)), 0.2)).float()
+        return torch.tanh(y[:, :-1]), level.squeeze(1) * torch.exp(y[:, -1].clamp(-8, 4))
+
+
+class _Down(nn.Module):
+    """Residual layer that halves the frame rate. Shape: ``[B, C_in, N]`` to ``[B, C_out, ceil(N / 2)]``."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels_in)
+        self.inner = nn.Conv1d(channels_in, channels_out, 5, 2, padding=2)
+        self.outer = nn.Conv1d(channels_out, channels_out, 3, padding=1)
+        self.skip = nn.Conv1d(channels_in, channels_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.outer(F.leaky_relu(self.inner(self.norm(x)), 0.2))
+        return F.leaky_relu(y + self.skip(F.avg_pool1d(x, 2, 2, ceil_mode=True)), 0.2)

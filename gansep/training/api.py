@@ -1,0 +1,227 @@
+"""From a folder of sound to a prior on disk: what ``gansep train-prior`` and ``gansep.train_prior`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gansep.library import Card, Prior, find_model, find_models, load_prior, load_weights, save_model, writable_library
+from gansep.losses import multi_resolution_spectral
+from gansep.nets.precision import pick_device
+from gansep.nets.wavegan import Encoder, Generator, PriorConfig
+from gansep.training.data import Augmentation, Clips, draw, load_clips
+from gansep.training.journal import Journal
+from gansep.training.loop import Progress, Run, Schedule, thin, train
+from gansep.training.prior import OBJECTIVES, PriorTraining
+from gansep.types import GansepError
+
+LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
+BANK = 256  # sounds drawn from each installed prior where they stand for the rest of a mixture
+HELD_OUT = 64  # windows that the figures of a card are measured on
+
+Paths = str | Path | Sequence[str | Path]
+Sets = str | Path | Sequence[str | Path | Sequence[Path]]
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """How a prior is trained.
+
+    Attributes:
+        objective: a name of :data:`gansep.training.prior.OBJECTIVES`.
+        steps, minutes: when to stop, whichever comes first. checkpoint_every: steps between checkpoints.
+        config: sizes of the networks. augment: of the windows.
+        seed: of weights and draws. device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        init_from: a finished prior to begin with, by name or folder.
+        library: the one that ``init_from``, interference and the default place of the result are looked up in.
+    """
+
+    objective: str = "default"
+    steps: int | None = 20000
+    minutes: float | None = None
+    checkpoint_every: int = 500
+    config: PriorConfig = PriorConfig()
+    augment: Augmentation = Augmentation()
+    seed: int = 0
+    device: str = "auto"
+    init_from: str | None = None
+    library: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise GansepError(f"unknown objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a card says of the data, and what is kept aside to measure the prior on.
+
+    Attributes:
+        data: in words. data_licence, licence: of the data and of the weights.
+        interference: what the encoder's mixtures were made with, in words.
+        held_out: files that are not trained on; the card's figures come from them.
+    """
+
+    data: str = "not described"
+    data_licence: str = "not stated"
+    licence: str = "not stated"
+    interference: str = ""
+    held_out: Sequence[Path] = ()
+
+
+def train_prior(
+    data: Paths,
+    name: str | None = None,
+    settings: PriorSettings | None = None,
+    *,
+    interference: Sets | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    provenance: Provenance | None = None,
+    on_event: Callable[[Progress | str], None] | None = None,
+) -> Path:
+    """Train a prior of one source and save it.
+
+    Args:
+        data: sound files or folders of one source.
+        name: of the source; the folder's name unless given.
+        settings: sizes, objective, when to stop.
+        interference: folders (or lists of files) of other sounds for the encoder's mixtures. Unless given: samples
+            of the other priors that are installed, or coloured noise where there are none.
+        out: the model's folder; ``gan/<name>`` in the first writable library unless given.
+        resume: continue from the checkpoint in ``out``.
+        provenance: for the card.
+        on_event: told the :class:`Progress` after every step, and lines worth showing.
+    Returns:
+        The model's folder.
+    Raises:
+        DataError: no such path, no audio, too little sound.
+        TrainingError: losses not finite, silence, collapse; the last good weights are kept.
+    """
+    say = on_event or (lambda event: None)
+    settings, provenance = settings or PriorSettings(), provenance or Provenance()
+    paths = _as_list(data)
+    name = name or paths[0].resolve().name
+    card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
+    folder = Path(out) if out else writable_library(settings.library) / "gan" / name
+    clips = load_clips(paths, settings.config.sample_rate)
+    for reason in clips.skipped:
+        say(f"skipped {reason}")
+    others = _interference(interference, name, settings)
+    goal, device = OBJECTIVES[settings.objective], pick_device(settings.device)
+    training = PriorTraining(
+        clips, others, settings.config, goal, settings.augment, settings.seed, device, settings.steps
+    )
+    if settings.init_from:
+        training.start_from(load_weights(find_model(settings.init_from, "gan", settings.library)))
+    say(f"{name}: {clips.seconds:.0f} s of sound in {len(clips.waves)} files; the prior goes to {folder}")
+    keep = _Keeper(folder, card, training, settings, provenance)
+    with closing(keep.journal):
+        run = train(
+            training,
+            Schedule(settings.steps, settings.minutes, settings.checkpoint_every),
+            folder / "training" / "checkpoint.pt",
+            resume=resume,
+            on_step=say,
+            on_checkpoint=keep,
+            on_resume=lambda step: say(f"resumed from step {step}"),
+        )
+    say(f"ended by {run.outcome} at step {run.step}, after {run.seconds / 60:.1f} minutes")
+    return folder
+
+
+def _as_list(paths: Paths) -> list[Path]:
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> list[Clips]:
+    rate = settings.config.sample_rate
+    if not OBJECTIVES[settings.objective].reconstruct:
+        return []
+    if sets is not None:
+        return [load_clips(_as_list(one), rate) for one in ([sets] if isinstance(sets, str | Path) else sets)]
+    models = [found for found in find_models(settings.library, "gan") if found.name != name and not found.shadowed]
+    return [_bank(load_prior(found)) for found in models if found.card.sample_rate == rate]
+
+
+def _bank(prior: Prior) -> Clips:
+    """Samples of a prior, as if they were files."""
+    waves = prior.sample(BANK, seed=0)
+    waves = (waves / waves.abs().amax(-1, keepdim=True).clamp_min(1e-6) * 32767).round().to(torch.int16)
+    return Clips(tuple(waves), ((0, waves.shape[1]),) * BANK, prior.sample_rate, prior.card.sha256, ())
+
+
+@dataclass
+class _Keeper:
+    """Writes the model, its card and its journal at every checkpoint."""
+
+    folder: Path
+    card: Card
+    training: PriorTraining
+    settings: PriorSettings
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.folder / "training", self.card.sample_rate)
+        held_out = list(self.provenance.held_out)
+        self.held_out = load_clips(held_out, self.card.sample_rate) if held_out else None
+
+    def __call__(self, run: Run) -> None:
+        generator, encoder = self._networks()
+        random = torch.Generator().manual_seed(0)
+        latents = torch.rand(8, self.settings.config.latent, generator=random) * 2 - 1
+        with torch.no_grad():
+            self.journal.write(run.step, run.curve[-1][1] if run.curve else {}, generator(latents))
+        training, words = self.training, self.provenance
+        save_model(
+            self.folder,
+            training.weights(),
+            replace(
+                self.card,
+                data=words.data,
+                data_sha256=training.clips.sha256,
+                data_licence=words.data_licence,
+                licence=words.licence,
+                level=LEVEL,
+                seed=self.settings.seed,
+                curve=thin(run.curve),
+                metrics=self._figures(generator, encoder),
+                extra={
+                    "objective": self.settings.objective,
+                    "steps": run.step,
+                    "minutes": round(run.seconds / 60, 1),
+                    "seconds_of_sound": round(training.clips.seconds),
+                    "interference": words.interference or f"{len(training.others)} sets of sounds",
+                    "interference_sha256": [other.sha256 for other in training.others],
+                },
+            ),
+            half=True,
+        )
+
+    def _networks(self) -> tuple[Generator, Encoder | None]:
+        """Averaged networks on the CPU, ready to play."""
+        weights = {name: value.cpu() for name, value in self.training.weights().items()}
+        built: list[Any] = []
+        for part, kind in (("generator", Generator), ("encoder", Encoder)):
+            own = {key.removeprefix(f"{part}."): value for key, value in weights.items() if key.startswith(f"{part}.")}
+            if own:
+                with torch.random.fork_rng(devices=[]):
+                    built.append(kind(self.settings.config))
+                built[-1].load_state_dict(own)
+                built[-1].eval()
+        return built[0], built[1] if len(built) > 1 else None
+
+    def _figures(self, generator: Generator, encoder: Encoder | None) -> dict[str, float]:
+        """How near the prior comes to sounds that were held out, clean and through the encoder."""
+        if self.held_out is None or encoder is None:
+            return {}
+        random = torch.Generator().manual_seed(1)
+        waves = draw(self.held_out, HELD_OUT, self.card.segment or 0, random, Augmentation(again=0, speed=0, tilt_db=0))
+        with torch.no_grad():
+            distance = multi_resolution_spectral(generator(encoder(waves)[0]), waves)
+        return {"held_out_spectral_distance": round(float(distance.mean()), 4), "held_out_windows": HELD_OUT}

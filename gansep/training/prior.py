@@ -1,0 +1,306 @@
+"""Train a prior: a WaveGAN generator of one source, its critic, and the encoder that reads mixtures.
+
+Three objectives, one step function:
+
+- ``wgan-gp``: as published (Donahue et al. 2019): Wasserstein loss with gradient penalty, five critic steps.
+- ``r3gan``: relativistic pairing with R1 and R2 penalties (Huang et al. 2024), one critic step.
+- ``default``: the encoder hears a random mixture (own sound + other sounds or noise), the generator must play
+  the clean sound from its answer (multi-resolution spectral loss), and ``r3gan`` beside it makes uniform latents
+  sound like the source. Encoder latents are drawn towards the uniform box by a sliced Wasserstein distance, so
+  that the box [-1, 1] means something to a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gansep.dsp.stft import stft
+from gansep.losses import adversarial, multi_resolution_spectral
+from gansep.nets.precision import autocast
+from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig
+from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training step does; weights are those of the generator's loss.
+
+    Attributes:
+        game: ``wgan-gp`` or ``r3gan``.
+        batch: windows a step; the adversarial part of a reconstructing objective takes half of it.
+        rate, betas: Adam's, for all networks (the reconstruction raises beta1 to 0.9).
+        critic_steps: critic updates for one of the generator.
+        penalty: weight of the gradient penalty (gamma / 2 of R1 and R2).
+        penalty_every: critic updates between penalties, their weight multiplied alike.
+        reconstruct: whether an encoder is trained along.
+        adversarial: weight of the game beside the reconstruction.
+        adversarial_every: generator updates between games.
+        box: weight of the encoder latents' distance to the uniform box.
+        gain: weight of the error of the encoder's log gain.
+    """
+
+    game: str
+    batch: int = 64
+    rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    critic_steps: int = 1
+    penalty: float = 10.0
+    penalty_every: int = 1
+    reconstruct: bool = False
+    adversarial: float = 1.0
+    adversarial_every: int = 1
+    box: float = 1.0
+    gain: float = 0.3
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "default": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.05, 4),
+    "reconstruction": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.0, 4),
+    "r3gan": Objective("r3gan", 32, 2e-4, (0.5, 0.98), 1, 1.0, 4),
+    "wgan-gp": Objective("wgan-gp", critic_steps=5),
+}
+
+
+@dataclass
+class PriorTraining:
+    """Everything that changes while a prior is trained; :meth:`step` changes it.
+
+    Attributes:
+        clips: the source. others: sounds that stand for the rest of a mixture; may be empty.
+        config, objective, augment: settings.
+        seed: of weights and of every draw.
+        horizon: steps of the whole training; over the last third the step size falls to a tenth. ``None``: never.
+        decay: of the averaged weights.
+    """
+
+    clips: Clips
+    others: Sequence[Clips]
+    config: PriorConfig
+    objective: Objective
+    augment: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    horizon: int | None = None
+    decay: float = 0.998
+
+    def __post_init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.nets = nn.ModuleDict({"generator": Generator(self.config), "critic": Critic(self.config)})
+            if self.objective.reconstruct:
+                self.nets["encoder"] = Encoder(self.config)
+        self.nets.to(self.device)
+        self.random = torch.Generator().manual_seed(self.seed)
+        self.average = {name: value.detach().clone() for name, value in self._averaged()}
+        player = [p for name in ("generator", "encoder") if name in self.nets for p in self.nets[name].parameters()]
+        beta1, beta2 = self.objective.betas
+        own = (0.9, beta2) if self.objective.reconstruct else (beta1, beta2)
+        self.player = torch.optim.Adam(player, self.objective.rate, own)
+        self.judge = torch.optim.Adam(self.nets["critic"].parameters(), self.objective.rate, (beta1, beta2))
+        self.games = 0
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    def step(self, number: int) -> dict[str, float]:
+        """Update every network once and return the losses by name (plain numbers)."""
+        goal = self.objective
+        self._set_rate(number)
+        losses: dict[str, Tensor] = {}
+        play = goal.adversarial > 0 and number % goal.adversarial_every == 0
+        if play:
+            for _ in range(goal.critic_steps):
+                losses |= self._update_critic()
+        total = torch.zeros((), device=self.device)
+        if goal.reconstruct:
+            parts = self._reconstruction()
+            total = parts["spectral"] + goal.gain * parts["gain"] + goal.box * parts["box"]
+            losses |= parts
+        if play:
+            losses["adversarial"] = self._fooling()
+            total = total + goal.adversarial * losses["adversarial"]
+        self.player.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_([p for group in self.player.param_groups for p in group["params"]], 5.0)
+        self.player.step()
+        self._update_average(number)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _set_rate(self, number: int) -> None:
+        done = number / self.horizon if self.horizon else 0.0
+        rate = self.objective.rate * min(1.0, max(0.1, 1 - 0.9 * (3 * done - 2)))
+        for optimiser in (self.player, self.judge):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+
+    @property
+    def _game_batch(self) -> int:
+        return self.objective.batch // 2 if self.objective.reconstruct else self.objective.batch
+
+    def _real(self, count: int) -> Tensor:
+        return draw(self.clips, count, self.config.segment, self.random, self.augment).to(self.device)
+
+    def _latents(self, count: int) -> Tensor:
+        return (torch.rand(count, self.config.latent, generator=self.random) * 2 - 1).to(self.device)
+
+    def _critic(self, wave: Tensor) -> Tensor:
+        with autocast(self.device):
+            return self.nets["critic"](wave, self.random).float()
+
+    def _generator(self, latents: Tensor) -> Tensor:
+        with autocast(self.device):
+            return self.nets["generator"](latents)
+
+    def _update_critic(self) -> dict[str, Tensor]:
+        goal = self.objective
+        real = self._real(self._game_batch)
+        with torch.no_grad():
+            fake = self._generator(self._latents(len(real)))
+        scores = self._critic(real), self._critic(fake)
+        if goal.game == "wgan-gp":
+            loss = adversarial.wasserstein_critic(*scores)
+            penalty = adversarial.gradient_penalty(self._critic, real, fake, self.random)
+            total = loss + goal.penalty * penalty
+        else:
+            loss = total = adversarial.relativistic_critic(*scores)
+            if self.games % goal.penalty_every == 0:
+                penalty = sum(adversarial.zero_centred_penalty(self._critic, wave) for wave in (real, fake))
+                total = loss + goal.penalty * goal.penalty_every * penalty
+        self.games += 1
+        self.judge.zero_grad(set_to_none=True)
+        total.backward()
+        self.judge.step()
+        return {"critic": loss}
+
+    def _fooling(self) -> Tensor:
+        fake = self._generator(self._latents(self._game_batch))
+        if self.objective.game == "wgan-gp":
+            return adversarial.wasserstein_generator(self._critic(fake))
+        with torch.no_grad():
+            real = self._critic(self._real(self._game_batch))
+        return adversarial.relativistic_generator(real, self._critic(fake))
+
+    def _reconstruction(self) -> dict[str, Tensor]:
+        count = self.objective.batch
+        source = self._real(count)
+        mixture, gain, present = (part.to(self.device) for part in self._mix(source.cpu()))
+        with autocast(self.device):
+            latents, heard = self.nets["encoder"](mixture)
+        smooth = 0.03 * torch.randn(latents.shape, generator=self.random).to(self.device)
+        estimate = self._generator((latents + smooth).clamp(-1, 1))
+        spectral = (multi_resolution_spectral(estimate, source) * present).sum() / present.sum().clamp_min(1)
+        error = (heard / gain).log()
+        error = torch.where(present > 0, error.abs(), error.clamp_min(0))  # an absent source may be as low as it likes
+        return {"spectral": spectral, "gain": error.mean(), "box": self._distance_to_box(latents)}
+
+    def _mix(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Own sound + interference, both at -9 to +9 dB; one in eight clean, one in ten without the source.
+
+        Shape: ``[B, T]`` to ``([B, T], [B], [B])``: mixture, gain of the source, 1 where it is present.
+        """
+        count = len(source)
+        chance = torch.rand(count, generator=self.random)
+        gain, rest = 10 ** ((torch.rand(2, count, generator=self.random) * 18 - 9) / 20)
+        if self.others:
+            present = (chance >= 0.1).float()
+            noise = draw_interference(self.others, count, self.config.segment, self.random)
+        else:
+            present = torch.ones(count)
+            noise = coloured_noise(count, self.config.segment, self.random)
+        rest = torch.where(chance > 0.875, 0.003 * rest, rest)
+        mixture = source * (gain * present)[:, None] + noise * rest[:, None]
+        return mixture, torch.where(present > 0, gain, 0.01 * rest), present
+
+    def _distance_to_box(self, latents: Tensor) -> Tensor:
+        """Sliced Wasserstein-2 distance of a batch of latents to uniform ones (64 random directions and the axes)."""
+        uniform = self._latents(len(latents))
+        size = self.config.latent
+        slices = torch.randn(size, 64, generator=self.random).to(self.device)
+        slices = torch.cat([slices / slices.norm(dim=0), torch.eye(size, device=self.device)], 1)  # [Z, 64 + Z]
+        ours, theirs = (latents @ slices).sort(0).values, (uniform @ slices).sort(0).values
+        return (ours - theirs).square().mean()
+
+    # -- averages and state --------------------------------------------------------------------------------------
+
+    def _averaged(self) -> list[tuple[str, Tensor]]:
+        return [(name, p) for name, p in self.nets.named_parameters() if not name.startswith("critic")]
+
+    @torch.no_grad()
+    def _update_average(self, number: int) -> None:
+        decay = min(self.decay, (1 + number) / (10 + number))  # young averages forget their random start
+        for name, value in self._averaged():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Averaged weights of generator and encoder, as a prior is saved."""
+        return dict(self.average)
+
+    @torch.no_grad()
+    def health(self) -> str | None:
+        """Whether sixteen latents still give sound, and sounds that differ: those the training makes use of."""
+        random = torch.Generator().manual_seed(0)
+        with torch.random.fork_rng(devices=[]):
+            nets = {"generator": Generator(self.config), "encoder": Encoder(self.config)}
+        for name in [name for name in nets if name in self.nets]:
+            own = {key.removeprefix(f"{name}."): v for key, v in self.average.items() if key.startswith(f"{name}.")}
+            nets[name].load_state_dict(own)
+            nets[name].to(self.device)
+        latents = (torch.rand(16, self.config.latent, generator=random) * 2 - 1).to(self.device)
+        if self.objective.reconstruct:
+            windows = draw(self.clips, 16, self.config.segment, random, self.augment)
+            latents, _ = nets["encoder"](windows.to(self.device))
+        waves = nets["generator"](latents)
+        if not waves.isfinite().all():
+            return "the generator's output is not finite"
+        if waves.square().mean().sqrt() < 1e-4:
+            return "the generator has gone silent"
+        magnitude = stft(waves, 512).abs().log1p()
+        spread = magnitude.std(0).mean() / magnitude.mean()
+        if spread < 0.01:
+            return "the generator has collapsed: every latent gives the same sound"
+        return None
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin from finished weights (``--init-from``); networks they lack keep their random start."""
+        with torch.no_grad():
+            for name, value in self._averaged():
+                if name in weights:
+                    value.copy_(weights[name])
+                    self.average[name].copy_(weights[name])
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with the training that continues it."""
+        sounds = [self.clips.sha256, *(other.sha256 for other in self.others)]
+        settings = (self.config, self.objective, self.augment, self.seed, self.decay)
+        return {"sounds": sounds, "settings": repr(settings)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "identity": self._identity(),
+            "nets": self.nets.state_dict(),
+            "average": self.average,
+            "player": self.player.state_dict(),
+            "judge": self.judge.state_dict(),
+            "random": self.random.get_state(),
+            "games": self.games,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state.
+
+        Raises:
+            ValueError: a state of a training on other sounds or with other settings.
+        """
+        if state["identity"] != self._identity():
+            differs = [key for key, value in self._identity().items() if state["identity"].get(key) != value]
+            raise ValueError(f"it was made with other {' and '.join(differs)}")
+        self.nets.load_state_dict(state["nets"])
+        self.average = {name: value.to(self.device) for name, value in state["average"].items()}
+        self.player.load_state_dict(state["player"])
+        self.judge.load_state_dict(state["judge"])
+        self.random.set_state(state["random"].cpu())
+        self.games = state["games"]

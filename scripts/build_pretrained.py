@@ -1,0 +1,118 @@
+"""Train the priors in pretrained/ from the recordings they were made of.
+
+    python scripts/build_pretrained.py --data DATA drums piano digits
+
+DATA holds ``<class>/train`` and ``<class>/valid`` folders. Training uses ``train`` less the speakers, kits, pieces
+and recordings kept back as ``dev`` (gansep/research/protocol.py); the card's figures are measured on ``dev``. A run
+that was stopped goes on with --resume, to the same result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from gansep.research.protocol import split_files
+from gansep.training.api import PriorSettings, Provenance, train_prior
+from gansep.training.loop import Progress
+
+CC_BY = "CC BY 4.0"
+PRIORS: dict[str, dict] = {
+    "digits": {
+        "classes": ("digits", "digits_en8k"),
+        "others": ("drums", "piano", "noise"),
+        "data": "spoken digits: Arabic Speech Commands (Ghandoura, Hjabo, Al Dakkak 2021, 22 speakers less 3) and "
+        "Free Spoken Digit Dataset (English, 4 speakers, nothing above 4 kHz)",
+        "data_licence": "CC BY 4.0; CC BY-SA 4.0 (Free Spoken Digit Dataset)",
+        "licence": "CC BY-SA 4.0",
+    },
+    "drums": {
+        "classes": ("drums",),
+        "others": ("digits", "piano", "speech", "noise"),
+        "data": "one-shot drum hits: Muldjord Kit, FreePats world percussion, TR-808, TR-909 and other drum machines",
+        "data_licence": "CC BY 4.0 (Muldjord Kit by Lars Muldjord); CC0 and public domain (the others)",
+        "licence": CC_BY,
+    },
+    "piano": {
+        "classes": ("piano",),
+        "others": ("digits", "drums", "speech", "noise"),
+        "data": "keyboard works by J. S. Bach (Mutopia, public-domain editions), rendered with recorded notes of a "
+        "Steinway grand (Splendid Grand Piano)",
+        "data_licence": "public domain",
+        "licence": "CC0 1.0",
+    },
+    "speech": {
+        "classes": ("speech",),
+        "others": ("drums", "piano", "noise"),
+        "data": "short English sentences (Picovoice speech-to-intent benchmark)",
+        "data_licence": "Apache-2.0",
+        "licence": "Apache-2.0",
+    },
+    "noise": {
+        "classes": ("noise",),
+        "others": ("digits", "drums", "piano", "speech"),
+        "data": "environment sounds (ESC-10, K. J. Piczak) and a boiler",
+        "data_licence": "CC BY 3.0; CC BY 4.0",
+        "licence": CC_BY,
+    },
+}
+SHIPPED = ("drums", "piano", "digits")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=SHIPPED, help=f"of {', '.join(PRIORS)} (default: those shipped)")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--library", type=Path, default=Path("pretrained"))
+    parser.add_argument("--objective", default="default")
+    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_args()
+
+
+def build(name: str, args: argparse.Namespace) -> Path:
+    recipe = PRIORS[name]
+    files = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "train")]
+    held_out = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "dev")]
+    others = [split_files(args.data, kind, "train") for kind in recipe["others"]]
+    return train_prior(
+        files,
+        name,
+        PriorSettings(args.objective, args.steps, seed=args.seed, device="cpu"),
+        interference=others,
+        out=args.library / "gan" / name,
+        resume=args.resume,
+        provenance=Provenance(
+            recipe["data"],
+            recipe["data_licence"],
+            recipe["licence"],
+            f"training recordings of {', '.join(recipe['others'])}, and coloured noise",
+            held_out,
+        ),
+        on_event=report,
+    )
+
+
+def report(event: Progress | str) -> None:
+    if isinstance(event, str):
+        print(event, flush=True)
+    elif event.step % 100 == 0:
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
+        print(f"step {event.step}: {losses}; {event.left / 60:.0f} minutes left", flush=True)
+
+
+def main() -> int:
+    args = parse()
+    torch.set_num_threads(args.threads)
+    for name in args.names:
+        print(f"{name}: {build(name, args)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
