@@ -1,0 +1,168 @@
+"""One result on its way to disk: stems and residual as they come, then the report and the picture, then its place.
+
+Everything is written to a hidden folder inside the output folder and moved when whole, so that an interruption or
+a full disk leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gansep.audio import AudioInfo, StemWriter, open_audio, shared_gain
+from gansep.plots import can_plot, save_separation, spectrogram
+from gansep.types import GansepError, OutputError
+
+TEMPLATE = "{mix}/{source}.{ext}"
+FORMATS = ("wav", "flac")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where results go and in which form.
+
+    Attributes:
+        out: folder. template: path of a stem in it, with ``{mix}``, ``{source}`` and ``{ext}``.
+        format: ``wav`` or ``flac``. float32: 32-bit float samples instead of 24-bit integers (wav).
+        overwrite: whether existing stems are replaced.
+        picture: whether a picture is drawn (where matplotlib is installed).
+    """
+
+    out: Path = Path("separated")
+    template: str = TEMPLATE
+    format: str = "wav"
+    float32: bool = False
+    overwrite: bool = False
+    picture: bool = True
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise GansepError(f"unknown format {self.format!r}; expected one of {', '.join(FORMATS)}")
+        if self.float32 and self.format != "wav":
+            raise GansepError(f"{self.format} has no float samples; use --format wav with --float32")
+        parts = Path(self.template).parts
+        try:
+            same = self.path("a", "b") in (self.path("c", "b"), self.path("a", "d"))
+        except (KeyError, IndexError, ValueError):
+            same = True
+        if same or ".." in parts or Path(self.template).is_absolute():
+            raise GansepError(
+                f"the file name {self.template!r} must be a relative path with {{mix}} and {{source}}, "
+                f"as {TEMPLATE!r}; {{ext}} may stand in it too"
+            )
+
+    @property
+    def subtype(self) -> str:
+        return "FLOAT" if self.float32 else "PCM_24"
+
+    def path(self, mix: str, source: str, ext: str | None = None) -> Path:
+        """Place of one file, relative to ``out``."""
+        return Path(self.template.format(mix=mix, source=source, ext=ext or self.format))
+
+
+@dataclass(frozen=True)
+class Separation:
+    """What was written for one input.
+
+    Attributes:
+        input: the mixture. stems: by source. residual: what no stem holds. report: separation.json as a dictionary.
+        picture: the PNG, if one was drawn.
+    """
+
+    input: Path
+    stems: Mapping[str, Path]
+    residual: Path
+    report: Mapping[str, Any]
+    picture: Path | None = None
+
+
+class Result:
+    """Stems of one recording under construction; use as a context manager, whatever is not finished vanishes.
+
+    Args:
+        input: the mixture's file. info: what :func:`gansep.audio.probe` said of it.
+        name: stands for ``{mix}``. sources: names of the stems.
+        layout: where and how to write.
+    Raises:
+        OutputError: a folder that cannot be written, or results that exist already.
+    """
+
+    def __init__(self, input: Path, info: AudioInfo, name: str, sources: Sequence[str], layout: Layout) -> None:
+        self.input, self.info, self.name, self.sources, self.layout = input, info, name, tuple(sources), layout
+        self._refuse_existing()
+        try:
+            layout.out.mkdir(parents=True, exist_ok=True)
+            self._stage = Path(tempfile.mkdtemp(prefix=".gansep-", dir=layout.out))
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {layout.out} ({error.strerror}); choose another folder with -o"
+            ) from error
+        self._writers = {
+            name: StemWriter(self._stage / f"{index}.part", info.sample_rate, info.channels)
+            for index, name in enumerate([*self.sources, "residual"])
+        }
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def _refuse_existing(self) -> None:
+        for source in [*self.sources, "residual"]:
+            target = self.layout.out / self.layout.path(self.name, source)
+            if target.exists() and not self.layout.overwrite:
+                raise OutputError(f"{target} exists already; use --overwrite to replace it or -o for another folder")
+
+    def add(self, stems: Tensor, mixture: Tensor) -> None:
+        """Append the next samples: ``[S, C, n]`` and ``[C, n]``; the residual is what is left of the mixture."""
+        for writer, stem in zip(self._writers.values(), [*stems, mixture - stems.sum(0)], strict=True):
+            writer.append(stem)
+
+    def finish(self, report: Mapping[str, Any], losses: Mapping[str, Sequence[float]] | None = None) -> Separation:
+        """Encode all with the one gain that nothing clips at, add report and picture, and move them to their place."""
+        layout = self.layout
+        gain = shared_gain((writer.peak for writer in self._writers.values()), layout.subtype)
+        staged: dict[str, Path] = {}
+        for source, writer in self._writers.items():
+            staged[source] = self._stage / "tree" / layout.path(self.name, source)
+            staged[source].parent.mkdir(parents=True, exist_ok=True)
+            writer.finish(staged[source], gain, layout.format, layout.subtype)
+        places = {source: layout.path(self.name, source) for source in staged}
+        full = {"output_gain": gain, "files": {source: place.name for source, place in places.items()}, **report}
+        json_place = layout.path(self.name, "separation", "json")
+        (self._stage / "tree" / json_place).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+        moves = [*places.values(), json_place]
+        picture = None
+        if layout.picture and can_plot():
+            picture = layout.path(self.name, "separation", "png")
+            self._draw(self._stage / "tree" / picture, staged, losses)
+            moves.append(picture)
+        for place in moves:
+            (layout.out / place).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self._stage / "tree" / place, layout.out / place)
+        self.discard()
+        at = {source: layout.out / place for source, place in places.items()}
+        residual = at.pop("residual")
+        return Separation(self.input, at, residual, full, layout.out / picture if picture else None)
+
+    def _draw(self, path: Path, staged: Mapping[str, Path], losses: Mapping[str, Sequence[float]] | None) -> None:
+        images = {}
+        for title, file in {f"mixture: {self.input.name}": self.input, **staged}.items():
+            with open_audio(file) as audio:
+                images[title] = spectrogram(audio.windows, audio.info.frames, audio.info.sample_rate)
+        save_separation(path, images, self.info.frames / self.info.sample_rate, self.info.sample_rate, losses)
+
+    def discard(self) -> None:
+        """Remove whatever is not in its place yet."""
+        for writer in self._writers.values():
+            writer.discard()
+        shutil.rmtree(self._stage, ignore_errors=True)
