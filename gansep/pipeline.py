@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gansep.audio import resample
+from gansep.audio import mix_down, resample
 from gansep.dsp.frames import OverlapAdd, crossfade
 from gansep.refine import Refinement, refine
 from gansep.types import Estimates, GansepError, Separator
@@ -161,15 +161,8 @@ def _batches(
 
 
 def listen(window: Tensor, sample_rate: int, segment: int, rate: int) -> Tensor:
-    """One channel of ``segment`` samples at ``rate`` from a window ``[C, T]`` at ``sample_rate``.
-
-    The mean of the channels, or the loudest one where they cancel each other.
-    """
-    mono = window.mean(0)
-    powers = window.square().mean(-1)
-    if mono.square().mean() < 0.01 * powers.max():
-        mono = window[powers.argmax()]
-    mono = resample(mono, sample_rate, rate)[:segment]
+    """One channel of ``segment`` samples at ``rate`` from a window ``[C, T]`` at ``sample_rate``."""
+    mono = resample(mix_down(window), sample_rate, rate)[:segment]
     return F.pad(mono, (0, segment - len(mono)))
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from gansep.dsp.masks import apply_mask, wiener
 from gansep.dsp.stft import istft, stft
 
+TOP = 0.95  # share of the estimates' band that masks come from: resampling leaves only noise at its very top
+
 
 @dataclass(frozen=True)
 class Refinement:
@@ -25,15 +27,15 @@ class Refinement:
     Attributes:
         seconds: length of the analysis window.
         exponent: of the estimates' magnitudes in the masks; 2 is the Wiener filter.
-        floor_db: each source gets at least this share of the loudest estimate's mean power everywhere, so that a
-            failed search makes a bad stem and not a silent one.
+        floor: share of every point that each source gets whatever its estimate says, so that a failed search makes
+            a faint stem and not a silent one.
         residual: share of the power that no source claims which the masks leave to the residual; 0 gives it to
             the sources, as their own power goes.
     """
 
     seconds: float = 0.064
     exponent: float = 2.0
-    floor_db: float = -50.0
+    floor: float = 0.003
     residual: float = 0.0
 
 
@@ -68,16 +70,13 @@ def make_masks(mixture: Tensor, sample_rate: int, estimates: Tensor, rate: int, 
     """
     n_fft, hop = _sizes(how.seconds, rate)
     power = stft(estimates, n_fft, hop).abs() ** how.exponent  # [B, S, F', N']
-    loudest = power.mean((-2, -1)).amax(-1)  # [B]
-    floor = loudest * 10 ** (how.floor_db / 20 * how.exponent)
-    power = power + floor[:, None, None, None]
     rest = None
     if how.residual:
         n_mix, hop_mix = _sizes(how.seconds, sample_rate)
         heard = stft(mixture, n_mix, hop_mix).abs() * (n_fft / n_mix)
         heard = _carry(heard[:, None], power.shape[-2:], rate / sample_rate)[:, 0] ** how.exponent
         rest = how.residual * (heard - power.sum(1)).clamp_min(0)
-    return wiener(power, rest)
+    return how.floor + (1 - how.floor * power.shape[1]) * wiener(power, rest)
 
 
 def _sizes(seconds: float, rate: int) -> tuple[int, int]:
@@ -89,13 +88,13 @@ def _sizes(seconds: float, rate: int) -> tuple[int, int]:
 def _carry(image: Tensor, size: tuple[int, int] | torch.Size, ratio: float) -> Tensor:
     """``[B, S, F', N']`` to ``[B, S, F, N]``: frames as they come, frequencies at the same Hz.
 
-    ``ratio`` is the target's rate over the image's; bins above the image's band repeat its last one.
+    ``ratio`` is the target's rate over the image's; bins above the top of the image's band repeat the one there.
     """
     bins, frames = size
     if (bins, frames) == tuple(image.shape[-2:]) and ratio == 1:
         return image
     at = torch.arange(bins, device=image.device) / (bins - 1) * ratio * (image.shape[-2] - 1)
-    at = at.clamp(max=image.shape[-2] - 1)
+    at = at.clamp(max=TOP * (image.shape[-2] - 1))
     below = at.floor().long().clamp(max=image.shape[-2] - 2)
     share = (at - below)[:, None]
     image = image[..., below, :] * (1 - share) + image[..., below + 1, :] * share

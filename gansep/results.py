@@ -6,11 +6,13 @@ a full disk leaves what was there before.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ class Layout:
         parts = Path(self.template).parts
         try:
             same = self.path("a", "b") in (self.path("c", "b"), self.path("a", "d"))
-        except (KeyError, IndexError, ValueError):
+        except (LookupError, TypeError, ValueError, AttributeError):  # all that str.format can say
             same = True
         if same or ".." in parts or Path(self.template).is_absolute():
             raise GansepError(
@@ -64,8 +66,12 @@ class Layout:
         return "FLOAT" if self.float32 else "PCM_24"
 
     def path(self, mix: str, source: str, ext: str | None = None) -> Path:
-        """Place of one file, relative to ``out``."""
-        return Path(self.template.format(mix=mix, source=source, ext=ext or self.format))
+        """Place of one file, relative to ``out``; it ends in ``ext`` (the format's unless given) in any template."""
+        place = Path(self.template.format(mix=mix, source=source, ext=ext or self.format))
+        ending = f".{ext or self.format}"
+        if place.suffix == ending:
+            return place
+        return place.with_name(place.name.removesuffix(f".{self.format}") + ending)
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class Result:
     def __init__(self, input: Path, info: AudioInfo, name: str, sources: Sequence[str], layout: Layout) -> None:
         self.input, self.info, self.name, self.sources, self.layout = input, info, name, tuple(sources), layout
         self._refuse_existing()
+        if layout.format == "flac" and info.channels > 8:
+            raise OutputError(f"{input}: flac holds at most 8 channels, got {info.channels}; use --format wav")
         try:
             layout.out.mkdir(parents=True, exist_ok=True)
             self._stage = Path(tempfile.mkdtemp(prefix=".gansep-", dir=layout.out))
@@ -105,10 +113,13 @@ class Result:
             raise OutputError(
                 f"cannot write to {layout.out} ({error.strerror}); choose another folder with -o"
             ) from error
-        self._writers = {
-            name: StemWriter(self._stage / f"{index}.part", info.sample_rate, info.channels)
-            for index, name in enumerate([*self.sources, "residual"])
-        }
+        self._writers: dict[str, StemWriter] = {}
+        try:
+            for name in (*self.sources, "residual"):
+                self._writers[name] = StemWriter(self._stage, info.sample_rate, info.channels)
+        except BaseException:
+            self.discard()
+            raise
 
     def __enter__(self) -> Result:
         return self
@@ -116,10 +127,17 @@ class Result:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
+    @property
+    def peak(self) -> float:
+        """Largest absolute sample of all stems so far."""
+        return max(writer.peak for writer in self._writers.values())
+
     def _refuse_existing(self) -> None:
-        for source in [*self.sources, "residual"]:
-            target = self.layout.out / self.layout.path(self.name, source)
-            if target.exists() and not self.layout.overwrite:
+        layout = self.layout
+        places = [layout.path(self.name, source) for source in (*self.sources, "residual")]
+        places += [layout.path(self.name, "separation", ext) for ext in ("json", "png")]
+        for target in (layout.out / place for place in places):
+            if target.exists() and not layout.overwrite:
                 raise OutputError(f"{target} exists already; use --overwrite to replace it or -o for another folder")
 
     def add(self, stems: Tensor, mixture: Tensor) -> None:
@@ -128,31 +146,63 @@ class Result:
             writer.append(stem)
 
     def finish(self, report: Mapping[str, Any], losses: Mapping[str, Sequence[float]] | None = None) -> Separation:
-        """Encode all with the one gain that nothing clips at, add report and picture, and move them to their place."""
+        """Encode all with the one gain that nothing clips at, add report and picture, and move them to their place.
+
+        Raises:
+            OutputError: a full disk, or a place that cannot be written; what was there before stays.
+        """
+        try:
+            return self._finish(report, losses)
+        except OSError as error:
+            raise OutputError(
+                f"{self.layout.out}: the results cannot be written ({error.strerror}); "
+                "check free space and permissions there, or choose another folder with -o"
+            ) from error
+        finally:
+            self.discard()
+
+    def _finish(self, report: Mapping[str, Any], losses: Mapping[str, Sequence[float]] | None) -> Separation:
         layout = self.layout
         gain = shared_gain((writer.peak for writer in self._writers.values()), layout.subtype)
         staged: dict[str, Path] = {}
         for source, writer in self._writers.items():
-            staged[source] = self._stage / "tree" / layout.path(self.name, source)
-            staged[source].parent.mkdir(parents=True, exist_ok=True)
+            staged[source] = self._staged(layout.path(self.name, source))
             writer.finish(staged[source], gain, layout.format, layout.subtype)
         places = {source: layout.path(self.name, source) for source in staged}
         full = {"output_gain": gain, "files": {source: place.name for source, place in places.items()}, **report}
         json_place = layout.path(self.name, "separation", "json")
-        (self._stage / "tree" / json_place).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+        self._staged(json_place).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
         moves = [*places.values(), json_place]
         picture = None
         if layout.picture and can_plot():
             picture = layout.path(self.name, "separation", "png")
-            self._draw(self._stage / "tree" / picture, staged, losses)
+            self._draw(self._staged(picture), staged, losses)
             moves.append(picture)
-        for place in moves:
-            (layout.out / place).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self._stage / "tree" / place, layout.out / place)
-        self.discard()
+        self._move(moves)
         at = {source: layout.out / place for source, place in places.items()}
         residual = at.pop("residual")
         return Separation(self.input, at, residual, full, layout.out / picture if picture else None)
+
+    def _staged(self, place: Path) -> Path:
+        """Where a file waits until all are whole; its folder is there."""
+        path = self._stage / "tree" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _move(self, places: Sequence[Path]) -> None:
+        """Put all in their places; whether that can be is found out before the first one goes."""
+        try:
+            for target in (self.layout.out / place for place in places):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, f"{target} is a folder")
+            for place in places:
+                os.replace(self._staged(place), self.layout.out / place)
+        except OSError:
+            for folder in (folder for place in places for folder in place.parents[:-1]):
+                with suppress(OSError):  # unless something is in it
+                    (self.layout.out / folder).rmdir()
+            raise
 
     def _draw(self, path: Path, staged: Mapping[str, Path], losses: Mapping[str, Sequence[float]] | None) -> None:
         images = {}

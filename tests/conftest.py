@@ -1,4 +1,4 @@
-"""What many tests need: tiny real priors in a library of their own, and the command as a process."""
+"""What many tests need: tiny real priors in a library of their own, sound files, and the command as a process."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from gansep.library import Card, save_model
+from gansep.library import search as search_module
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig
 
 ROOT = Path(__file__).resolve().parent.parent
+torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much where other work runs
+
 TINY = PriorConfig(dim=1, latent=16, width=16)
 
 MakePrior = Callable[..., Path]
+MakeFile = Callable[..., Path]
 RunGansep = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -56,6 +63,40 @@ def tiny_library(tmp_path_factory: pytest.TempPathFactory, make_prior: MakePrior
     make_prior(library, "tone", seed=1)
     make_prior(library, "hiss", seed=2)
     return library
+
+
+@pytest.fixture
+def nothing_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test that uses this sees the priors that come with the package."""
+    monkeypatch.setattr(search_module, "_packaged", lambda: tmp_path / "packaged")
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> MakeFile:
+    """``sound("mix.wav", frames, rate, channels, peak=0.5, subtype="PCM_16") -> file`` of reproducible noise."""
+
+    def make(
+        name: str,
+        frames: int = 4000,
+        rate: int = 16000,
+        channels: int = 1,
+        peak: float = 0.5,
+        subtype: str = "PCM_16",
+        seed: int = 0,
+    ) -> Path:
+        wave = np.random.default_rng(seed).standard_normal((frames, channels))
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, peak * wave / max(np.abs(wave).max(), 1e-9), rate, subtype)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def fast(tiny_library: Path) -> dict[str, Any]:
+    """The quickest request for the tiny priors, but for the sources."""
+    return {"quality": "fast", "library": tiny_library}
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from gansep.library import (
     Found,
     find_model,
     find_models,
+    installed_priors,
     load_prior,
     load_weights,
     read_card,
@@ -374,6 +375,28 @@ def test_a_loaded_prior_is_finished(tiny_library: Path) -> None:
     assert latents.grad is not None  # the search descends through it all the same
     latents, gain = prior.encoder(prior.sample(2))
     assert (latents.shape, gain.shape) == ((2, 16), (2,))
+
+
+def test_installed_priors_are_the_whole_ones(
+    tmp_path: Path, make_prior: MakePrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken model is named and does not hide the others; the first of a name counts."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    monkeypatch.setattr(search_module, "_packaged", lambda: tmp_path / "packaged")
+    monkeypatch.setenv("GANSEP_LIBRARY", str(second))
+    assert installed_priors() == ([], [])
+    for library, names in ((first, "abcd"), (second, "ae")):
+        for seed, name in enumerate(names, 10 * (library == second)):
+            make_prior(library, name, seed)
+    spoil(first / "gan" / "b", "flipped", tmp_path / "trace")
+    (first / "gan" / "c" / "card.json").write_text("no card")
+    save_model(first / "nmf" / "f", WEIGHTS, card("f"))  # another kind
+    priors, broken = installed_priors(first)
+    assert [prior.name for prior in priors] == ["a", "d", "e"]
+    assert broken == ["b", "c"]
+    assert torch.equal(priors[0].sample(1), load_prior(first / "gan" / "a").sample(1))
+    with pytest.raises(ModelError, match="no such library folder"):
+        installed_priors(tmp_path / "nowhere")
 
 
 def test_prior_without_encoder(tmp_path: Path, make_prior: MakePrior) -> None:

@@ -12,7 +12,7 @@ from gansep.audio.reading import (
     probe,
     read,
 )
-from gansep.audio.resampling import resample
+from gansep.audio.resampling import mix_down, resample
 from gansep.audio.writing import StemWriter, shared_gain, write
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "AudioSource",
     "StemWriter",
     "find_audio",
+    "mix_down",
     "open_audio",
     "probe",
     "read",

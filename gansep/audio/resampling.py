@@ -1,4 +1,4 @@
-"""From one sample rate to another, for every length."""
+"""From one sample rate to another, for every length; from many channels to one."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ def resample(wave: Tensor, from_rate: int, to_rate: int) -> Tensor:
     flat = torch.nn.functional.pad(flat, (0, math.ceil(from_rate / to_rate)))
     out = torch.from_numpy(soxr.resample(flat.T.contiguous().numpy(), from_rate, to_rate, "HQ"))[:length].T
     return out.reshape(*wave.shape[:-1], length).to(wave)
+
+
+def mix_down(wave: Tensor) -> Tensor:
+    """One channel: the mean, or the loudest one where the channels cancel each other.
+
+    Shape: ``[C, T]`` to ``[T]``.
+
+    >>> mix_down(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+    tensor([ 1., -1.])
+    """
+    mono, powers = wave.mean(0), wave.square().mean(-1)
+    return wave[powers.argmax()] if mono.square().mean() < 0.01 * powers.max() else mono

@@ -27,7 +27,7 @@ class Choice:
     """The chosen set.
 
     Attributes:
-        priors: the ``K`` chosen, in the order they were added.
+        priors: the ``K`` chosen, in the order of the candidates.
         scores: by name, what a source adds to the explained share of the mixture, last asked.
         confidence: by name of a chosen source, how far it stood above the next candidate, 0 to 1.
     """
@@ -64,7 +64,8 @@ def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
         margin = shares[order[0].name] - (shares[order[1].name] if len(order) > 1 else 0.0)
         confidence[order[0].name] = float(torch.tensor(margin * MARGIN_SCALE).tanh())
         chosen.append(order[0])
-    return Choice(tuple(chosen), scores, confidence)
+    # in the order of the candidates, so that recordings with the same sources share a separator
+    return Choice(tuple(prior for prior in priors if prior in chosen), scores, confidence)
 
 
 MARGIN_SCALE = 20.0

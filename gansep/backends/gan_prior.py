@@ -197,6 +197,6 @@ def recipe_for(
     recipe = RECIPES[name] if name != "default" else QUALITIES[quality]
     try:
         settings = recipe.settings if steps is None else replace(recipe.settings, steps=steps)
-        return replace(recipe, settings=settings, restarts=restarts or recipe.restarts, seed=seed)
+        return replace(recipe, settings=settings, restarts=recipe.restarts if restarts is None else restarts, seed=seed)
     except ValueError as error:
         raise ModelError(str(error)) from error

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from gansep import __version__
@@ -28,6 +30,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise GansepError(f"{message}; see {self.prog} --help")
+
+
+def _end_politely() -> None:
+    """Let SIGTERM end the command as Ctrl-C does, so that nothing half done is left behind."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments; the process's own unless given.
     """
     verbose = False
+    _end_politely()
     try:
         parser = build_parser()
         args = parser.parse_args(argv)

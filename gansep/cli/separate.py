@@ -52,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     """Separate; print what was written."""
     import torch
 
+    from gansep.planning import Request, plan
     from gansep.results import Layout
-    from gansep.separate import Request, plan, separate_files
+    from gansep.separate import separate_files
 
     if args.jobs is not None:
         if args.jobs < 1:
@@ -72,9 +73,10 @@ def run(args: argparse.Namespace) -> int:
     )
     inputs = [path for item in args.inputs for path in _expand(item)]
     if args.dry_run:
-        plans, failed = plan(inputs, request)
+        plans, failed = plan(inputs, request, skip=layout.out)
         for planned in plans:
-            print(f"{planned.path}: {', '.join(prior.name for prior in planned.priors)} -> {layout.out / planned.name}")
+            for prior in planned.priors:
+                print(f"{planned.path} -> {layout.out / layout.path(planned.name, prior.name)}")
         return _code(len(plans), failed)
     with reporter(args, "separate", "window") as progress:
         outcome = separate_files(inputs, request, layout, progress.update)
@@ -85,12 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _expand(item: str) -> list[str]:
     """A pattern that the shell left alone to its files; anything else to itself."""
-    if Path(item).exists() or not glob.has_magic(item):
-        return [item]
-    found = sorted(glob.glob(item, recursive=True))
-    if not found:
-        raise GansepError(f"{item}: no file matches this pattern")
-    return found
+    found = [] if Path(item).exists() else sorted(glob.glob(item, recursive=True))
+    return found or [item]
 
 
 def describe(separation: Separation) -> str:

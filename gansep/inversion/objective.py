@@ -48,6 +48,10 @@ class Objective:
     agreement: float = 0.0
     unit_peak: bool = False
 
+    def __post_init__(self) -> None:
+        if not any((self.spectral, self.dissimilarity, self.correlation, self.continuity)):
+            raise ValueError("an objective needs one of the four losses, got only zero weights")
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansep.library.card import CARD, WEIGHTS, Card, Found
-from gansep.library.search import find_model
+from gansep.library.search import find_model, find_models
 from gansep.library.weights import load_weights
 from gansep.types import ModelError
 
@@ -91,6 +91,21 @@ def load_prior(
             network.load_state_dict(_part(weights, name))
             network.to(device).eval().requires_grad_(False)
     return Prior(found.name, found.card, generator, encoder)
+
+
+def installed_priors(
+    library: str | Path | None = None, device: str | torch.device = "cpu"
+) -> tuple[list[Prior], list[str]]:
+    """Every prior that is installed and whole, one a name, and the names of the broken ones."""
+    priors: list[Prior] = []
+    broken: list[str] = []
+    for found in find_models(library, "gan"):
+        if not found.shadowed:
+            try:
+                priors.append(load_prior(found, device=device))
+            except ModelError:
+                broken.append(found.name)
+    return priors, broken
 
 
 def verify(found: Found) -> list[str]:

@@ -18,7 +18,7 @@ from gansep.dsp.stft import stft
 LEVELS = 3
 RESOLUTIONS = ((1024, 256), (256, 128))  # (n_fft, hop_length): tones, then onsets; each more costs as much as a network
 FLOOR = 0.1  # magnitudes 20 dB below the reference's RMS magnitude (about 45 dB below its peaks) count as nothing
-COMPRESSION = 0.5
+TINY = 1e-3  # keeps the gradients of the square roots finite
 SILENCE = 1e-4  # RMS STFT magnitude taken for silence, about -100 dB of full scale
 
 Pairwise = Callable[[Tensor, Tensor], Tensor]
@@ -30,13 +30,13 @@ def multi_resolution_spectral(estimate: Tensor, reference: Tensor, variant: str 
 
     ``default``, the mean over the resolutions 1024/256 and 256/128 (Hann, centred) of
 
-    .. math:: \operatorname{mean} |\log x - \log y| +
-        \operatorname{mean} |x^{1/2} - y^{1/2}| / \operatorname{mean} y^{1/2}, \quad
-        x = |X| / r + 0.1, \quad y = |Y| / r + 0.1,
+    .. math:: \operatorname{mean} |\log (x + 0.1) - \log (y + 0.1)| +
+        \lVert x^{1/2} - y^{1/2} \rVert / \lVert y^{1/2} \rVert, \quad x = |X| / r, \quad y = |Y| / r,
 
-    with :math:`r` the RMS of the reference's magnitudes :math:`|Y|`. The logarithm hears quiet bins, the compressed
-    magnitude weighs the loud ones, which decide the masks. It is zero where the magnitudes agree and positive
-    elsewhere, feels the gain of the estimate, and does not change when one gain is applied to both.
+    with :math:`r` the RMS of the reference's magnitudes :math:`|Y|`. The logarithm hears quiet bins; the relative error
+    of square roots hears the loud ones, which decide the masks, and counts a pure tone as much as a noise: silence
+    scores about 1 for either. It is zero where the magnitudes agree and positive elsewhere, feels the gain of the
+    estimate, and does not change when one gain is applied to both.
 
     ``code`` (arXiv 2005.13769, as programmed): the sum over three levels, each a 2x2 average pooling
     of the one before, and over time and frequency of :math:`|A_{ref} - A_{est}|` with :math:`A = \log(1 + |X|^2)` on
@@ -68,10 +68,11 @@ def _log_and_compressed(estimate: Tensor, reference: Tensor) -> Tensor:
 def _at_resolution(estimate: Tensor, reference: Tensor, n_fft: int, hop_length: int) -> Tensor:
     ours, theirs = stft(estimate, n_fft, hop_length).abs(), stft(reference, n_fft, hop_length).abs()  # [B, F, N]
     scale = level(theirs)
-    ours, theirs = (ours / scale + FLOOR).log(), (theirs / scale + FLOOR).log()
-    quiet = (ours - theirs).abs().mean((-2, -1))
-    ours, theirs = (COMPRESSION * ours).exp(), (COMPRESSION * theirs).exp()  # powers, cheaper than by pow
-    return quiet + (ours - theirs).abs().mean((-2, -1)) / theirs.mean((-2, -1))
+    ours, theirs = ours / scale, theirs / scale
+    quiet = ((ours + FLOOR).log() - (theirs + FLOOR).log()).abs().mean((-2, -1))
+    ours, theirs = (ours + TINY).sqrt(), (theirs + TINY).sqrt()
+    missed = (ours - theirs).square().mean((-2, -1)) / theirs.square().mean((-2, -1))
+    return quiet + (missed + TINY**2).sqrt() - TINY
 
 
 def _pyramid_distance(estimate: Tensor, reference: Tensor) -> Tensor:

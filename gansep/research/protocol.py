@@ -67,6 +67,8 @@ def split_files(data: Path, name: str, split: str) -> list[Path]:
 def group(file: Path) -> str:
     """Speaker, kit or piece of a recording, by its name: what a confidence interval must resample together."""
     parts = file.stem.replace("-", "_").split("_")
+    if file.parent.parent.name == "noise":
+        return "_".join(parts[:3])  # sound, fold and recording
     return "_".join(parts[:2]) if parts[0] in ("ar", "en", "sc", "pv") else parts[0]
 
 
@@ -128,7 +130,7 @@ def _pick(pool: Sequence[Path], random: torch.Generator) -> Path:
 def _event(file: Path, length: int, random: torch.Generator) -> Tensor:
     """``[T]`` with its peak at 1: a short file whole, or ``length`` samples from anywhere in a long one."""
     wave = read(file)[0].mean(0)
-    if len(wave) > 2 * SECOND:
+    if len(wave) > max(2 * SECOND, length):
         part = wave[:0]
         while part.numel() == 0 or part.abs().max() < 0.05 * wave.abs().max():  # a pause is no event
             start = int(_uniform(random, 0, len(wave) - length))

@@ -6,19 +6,29 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
-from gansep.library import Card, Prior, find_model, find_models, load_prior, load_weights, save_model, writable_library
+from gansep.library import (
+    Card,
+    Prior,
+    find_model,
+    installed_priors,
+    is_writable,
+    load_weights,
+    save_model,
+    writable_library,
+)
 from gansep.losses import multi_resolution_spectral
 from gansep.nets.precision import pick_device
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig
 from gansep.training.data import Augmentation, Clips, draw, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin, train
-from gansep.training.prior import OBJECTIVES, PriorTraining
-from gansep.types import GansepError
+from gansep.training.objectives import OBJECTIVES
+from gansep.training.prior import PriorTraining
+from gansep.types import GansepError, ModelError, OutputError
 
 LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
 BANK = 256  # sounds drawn from each installed prior where they stand for the rest of a mixture
@@ -33,7 +43,7 @@ class PriorSettings:
     """How a prior is trained.
 
     Attributes:
-        objective: a name of :data:`gansep.training.prior.OBJECTIVES`.
+        objective: a name of :data:`gansep.training.objectives.OBJECTIVES`.
         steps, minutes: when to stop, whichever comes first. checkpoint_every: steps between checkpoints.
         config: sizes of the networks. augment: of the windows.
         seed: of weights and draws. device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -101,14 +111,21 @@ def train_prior(
         The model's folder.
     Raises:
         DataError: no such path, no audio, too little sound.
+        ModelError: weights to begin with that are missing, damaged or of other sizes.
+        OutputError: a folder that cannot be written.
         TrainingError: losses not finite, silence, collapse; the last good weights are kept.
+        KeyboardInterrupt: after Ctrl-C, once what was reached is saved.
     """
     say = on_event or (lambda event: None)
     settings, provenance = settings or PriorSettings(), provenance or Provenance()
     paths = _as_list(data)
-    name = name or paths[0].resolve().name
+    name = name or (paths[0].resolve().name if paths[0].is_dir() else paths[0].stem)
     card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
     folder = Path(out) if out else writable_library(settings.library) / "gan" / name
+    schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
+    if not is_writable(folder):
+        raise OutputError(f"{folder}: the prior cannot be written there; name another folder with -o")
+    begin = _finished_weights(settings) if settings.init_from else None
     clips = load_clips(paths, settings.config.sample_rate)
     for reason in clips.skipped:
         say(f"skipped {reason}")
@@ -117,14 +134,14 @@ def train_prior(
     training = PriorTraining(
         clips, others, settings.config, goal, settings.augment, settings.seed, device, settings.steps
     )
-    if settings.init_from:
-        training.start_from(load_weights(find_model(settings.init_from, "gan", settings.library)))
+    if begin is not None:
+        training.start_from(begin)
     say(f"{name}: {clips.seconds:.0f} s of sound in {len(clips.waves)} files; the prior goes to {folder}")
     keep = _Keeper(folder, card, training, settings, provenance)
     with closing(keep.journal):
         run = train(
             training,
-            Schedule(settings.steps, settings.minutes, settings.checkpoint_every),
+            schedule,
             folder / "training" / "checkpoint.pt",
             resume=resume,
             on_step=say,
@@ -132,11 +149,24 @@ def train_prior(
             on_resume=lambda step: say(f"resumed from step {step}"),
         )
     say(f"ended by {run.outcome} at step {run.step}, after {run.seconds / 60:.1f} minutes")
+    if run.outcome == "interrupted":
+        raise KeyboardInterrupt
     return folder
 
 
 def _as_list(paths: Paths) -> list[Path]:
     return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
+    """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
+    found = find_model(str(settings.init_from), "gan", settings.library)
+    ours, theirs = settings.config.to_json(), found.card.config
+    wrong = [name for name in ours if name != "sample_rate" and theirs.get(name) != ours[name]]
+    if wrong:
+        said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
+        raise ModelError(f"{found.folder}: training cannot begin with it, its sizes differ ({said})")
+    return load_weights(found)
 
 
 def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> list[Clips]:
@@ -145,8 +175,8 @@ def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> list
         return []
     if sets is not None:
         return [load_clips(_as_list(one), rate) for one in ([sets] if isinstance(sets, str | Path) else sets)]
-    models = [found for found in find_models(settings.library, "gan") if found.name != name and not found.shadowed]
-    return [_bank(load_prior(found)) for found in models if found.card.sample_rate == rate]
+    priors, _ = installed_priors(settings.library)
+    return [_bank(prior) for prior in priors if prior.name != name and prior.sample_rate == rate]
 
 
 def _bank(prior: Prior) -> Clips:
@@ -172,11 +202,12 @@ class _Keeper:
         self.held_out = load_clips(held_out, self.card.sample_rate) if held_out else None
 
     def __call__(self, run: Run) -> None:
-        generator, encoder = self._networks()
+        generator, encoder = self.training.networks(torch.device("cpu"))
+        curve = [*run.curve, (run.step, run.means())] if run.sums else run.curve  # with the interval under way
         random = torch.Generator().manual_seed(0)
         latents = torch.rand(8, self.settings.config.latent, generator=random) * 2 - 1
         with torch.no_grad():
-            self.journal.write(run.step, run.curve[-1][1] if run.curve else {}, generator(latents))
+            self.journal.write(run.step, curve[-1][1] if curve else {}, generator(latents))
         training, words = self.training, self.provenance
         save_model(
             self.folder,
@@ -189,7 +220,7 @@ class _Keeper:
                 licence=words.licence,
                 level=LEVEL,
                 seed=self.settings.seed,
-                curve=thin(run.curve),
+                curve=thin(curve),
                 metrics=self._figures(generator, encoder),
                 extra={
                     "objective": self.settings.objective,
@@ -202,19 +233,6 @@ class _Keeper:
             ),
             half=True,
         )
-
-    def _networks(self) -> tuple[Generator, Encoder | None]:
-        """Averaged networks on the CPU, ready to play."""
-        weights = {name: value.cpu() for name, value in self.training.weights().items()}
-        built: list[Any] = []
-        for part, kind in (("generator", Generator), ("encoder", Encoder)):
-            own = {key.removeprefix(f"{part}."): value for key, value in weights.items() if key.startswith(f"{part}.")}
-            if own:
-                with torch.random.fork_rng(devices=[]):
-                    built.append(kind(self.settings.config))
-                built[-1].load_state_dict(own)
-                built[-1].eval()
-        return built[0], built[1] if len(built) > 1 else None
 
     def _figures(self, generator: Generator, encoder: Encoder | None) -> dict[str, float]:
         """How near the prior comes to sounds that were held out, clean and through the encoder."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gansep.audio import find_audio, read, resample
+from gansep.audio import find_audio, mix_down, read, resample
 from gansep.types import AudioError, DataError
 
 SILENT = 1e-3  # peak below which a file or a window counts as silent (-60 dB of full scale)
@@ -89,7 +89,7 @@ def _files(path: Path) -> list[Path]:
 
 def _mono(file: Path, sample_rate: int) -> Tensor:
     wave, rate = read(file)
-    return resample(wave.mean(0), rate, sample_rate)  # [T]
+    return resample(mix_down(wave), rate, sample_rate)  # [T]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def draw(clips: Clips, count: int, segment: int, random: torch.Generator, augmen
             if _uniform(random) < augment.again:
                 _place(windows[row], clips, picks[count + row], end / segment, random, augment)
         if windows[row].abs().max() < SILENT:  # a pause in a long file, or only the faint end of a sound
-            windows[row] = _crop(clips, picks[2 * count + row], segment, random, augment)
+            windows[row] = _crop(clips, picks[2 * count + row], segment, random, augment, loud=True)
     windows = _equalise(windows, random, augment.tilt_db)
     return windows / windows.abs().amax(-1, keepdim=True).clamp_min(SILENT)
 
@@ -143,11 +143,17 @@ def _bend(wave: Tensor, random: torch.Generator, octaves: float) -> Tensor:
     return F.interpolate(wave[None, None], size=size, mode="linear")[0, 0]
 
 
-def _crop(clips: Clips, index: int, segment: int, random: torch.Generator, augment: Augmentation) -> Tensor:
-    """A random ``[segment]`` of a long file, or the beginning of a short one as it is."""
+def _crop(
+    clips: Clips, index: int, segment: int, random: torch.Generator, augment: Augmentation, loud: bool = False
+) -> Tensor:
+    """A random ``[segment]`` of a long file (if ``loud``, one with its peak), or the beginning of a short one."""
     wave = clips.waves[index]
     size = min(len(wave), round(segment * 2**augment.speed) + 1)
-    start = int(_uniform(random) * (len(wave) - size))
+    low, high = 0, len(wave) - size
+    if loud:
+        peak = int(wave.abs().argmax())
+        low, high = min(high, max(0, peak - segment // 2)), min(high, peak)  # half, as a bend moves the peak
+    start = int(_uniform(random, low, high))
     part = _bend(wave[start : start + size].float() / 32767, random, augment.speed)[:segment]
     return F.pad(part, (0, segment - len(part)))
 

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gansep.types import ModelError, TrainingError
+from gansep.types import ModelError, OutputError, TrainingError
 
 CURVE_POINTS = 200
 
@@ -134,7 +134,7 @@ def train(
             point = run.step % schedule.checkpoint_every == 0
             if point or run.outcome:
                 if trouble := trainee.health():
-                    raise TrainingError(f"step {run.step}: {trouble}; the checkpoint before it is kept")
+                    raise TrainingError(f"step {run.step}: {trouble}; the last checkpoint before it, if any, is kept")
                 if point:
                     run.curve.append((run.step, run.means()))
                     run.sums = {}
@@ -148,7 +148,7 @@ def _check_finite(losses: Mapping[str, float], step: int) -> None:
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
         raise TrainingError(
-            f"step {step}: the {bad[0]} loss is not finite; the checkpoint before it is kept, "
+            f"step {step}: the {bad[0]} loss is not finite; the last checkpoint before it, if any, is kept; "
             "try another --seed or a smaller --dim"
         )
 
@@ -195,15 +195,22 @@ def _interruptible() -> Iterator[list[int]]:
 
 def save_checkpoint(trainee: Trainee, run: Run, path: Path) -> None:
     """Write everything that changes to ``path``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {"trainee": trainee.state_dict(), "step": run.step, "seconds": run.seconds}
     state |= {"curve": run.curve, "sums": run.sums}
     temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError on a full disk
+        with suppress(OSError):  # a place that cannot be
+            temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: the checkpoint cannot be written ({error}); free some space, then --resume"
+        ) from error
 
 
 def load_checkpoint(trainee: Trainee, path: Path) -> Run:

@@ -1,14 +1,4 @@
-"""Train a prior: a WaveGAN generator of one source, its critic, and the encoder that reads mixtures.
-
-Three objectives, one step function:
-
-- ``wgan-gp``: as published (Donahue et al. 2019): Wasserstein loss with gradient penalty, five critic steps.
-- ``r3gan``: relativistic pairing with R1 and R2 penalties (Huang et al. 2024), one critic step.
-- ``default``: the encoder hears a random mixture (own sound + other sounds or noise), the generator must play
-  the clean sound from its answer (multi-resolution spectral loss), and ``r3gan`` beside it makes uniform latents
-  sound like the source. Encoder latents are drawn towards the uniform box by a sliced Wasserstein distance, so
-  that the box [-1, 1] means something to a search.
-"""
+"""Train a prior: a WaveGAN generator of one source, its critic, and the encoder that reads mixtures."""
 
 from __future__ import annotations
 
@@ -24,46 +14,7 @@ from gansep.losses import adversarial, multi_resolution_spectral
 from gansep.nets.precision import autocast
 from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig
 from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a training step does; weights are those of the generator's loss.
-
-    Attributes:
-        game: ``wgan-gp`` or ``r3gan``.
-        batch: windows a step; the adversarial part of a reconstructing objective takes half of it.
-        rate, betas: Adam's, for all networks (the reconstruction raises beta1 to 0.9).
-        critic_steps: critic updates for one of the generator.
-        penalty: weight of the gradient penalty (gamma / 2 of R1 and R2).
-        penalty_every: critic updates between penalties, their weight multiplied alike.
-        reconstruct: whether an encoder is trained along.
-        adversarial: weight of the game beside the reconstruction.
-        adversarial_every: generator updates between games.
-        box: weight of the encoder latents' distance to the uniform box.
-        gain: weight of the error of the encoder's log gain.
-    """
-
-    game: str
-    batch: int = 64
-    rate: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.9)
-    critic_steps: int = 1
-    penalty: float = 10.0
-    penalty_every: int = 1
-    reconstruct: bool = False
-    adversarial: float = 1.0
-    adversarial_every: int = 1
-    box: float = 1.0
-    gain: float = 0.3
-
-
-OBJECTIVES: dict[str, Objective] = {
-    "default": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.05, 4),
-    "reconstruction": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.0, 4),
-    "r3gan": Objective("r3gan", 32, 2e-4, (0.5, 0.98), 1, 1.0, 4),
-    "wgan-gp": Objective("wgan-gp", critic_steps=5),
-}
+from gansep.training.objectives import Objective
 
 
 @dataclass
@@ -111,7 +62,7 @@ class PriorTraining:
         goal = self.objective
         self._set_rate(number)
         losses: dict[str, Tensor] = {}
-        play = goal.adversarial > 0 and number % goal.adversarial_every == 0
+        play = goal.adversarial > 0 and number >= goal.adversarial_from and number % goal.adversarial_every == 0
         if play:
             for _ in range(goal.critic_steps):
                 losses |= self._update_critic()
@@ -239,28 +190,34 @@ class PriorTraining:
         """Averaged weights of generator and encoder, as a prior is saved."""
         return dict(self.average)
 
+    def networks(self, device: torch.device | None = None) -> tuple[Generator, Encoder | None]:
+        """Generator and encoder with averaged weights, ready to play, on the training's device unless one is given."""
+        with torch.random.fork_rng(devices=[]):
+            generator = Generator(self.config)
+            encoder = Encoder(self.config) if "encoder" in self.nets else None
+        for name, network in (("generator", generator), ("encoder", encoder)):
+            if network is not None:
+                own = {key.removeprefix(f"{name}."): v for key, v in self.average.items() if key.startswith(f"{name}.")}
+                network.load_state_dict(own)
+                network.to(device or self.device).eval()
+        return generator, encoder
+
     @torch.no_grad()
     def health(self) -> str | None:
         """Whether sixteen latents still give sound, and sounds that differ: those the training makes use of."""
         random = torch.Generator().manual_seed(0)
-        with torch.random.fork_rng(devices=[]):
-            nets = {"generator": Generator(self.config), "encoder": Encoder(self.config)}
-        for name in [name for name in nets if name in self.nets]:
-            own = {key.removeprefix(f"{name}."): v for key, v in self.average.items() if key.startswith(f"{name}.")}
-            nets[name].load_state_dict(own)
-            nets[name].to(self.device)
+        generator, encoder = self.networks()
         latents = (torch.rand(16, self.config.latent, generator=random) * 2 - 1).to(self.device)
-        if self.objective.reconstruct:
+        if encoder is not None:
             windows = draw(self.clips, 16, self.config.segment, random, self.augment)
-            latents, _ = nets["encoder"](windows.to(self.device))
-        waves = nets["generator"](latents)
+            latents, _ = encoder(windows.to(self.device))
+        waves = generator(latents)
         if not waves.isfinite().all():
             return "the generator's output is not finite"
         if waves.square().mean().sqrt() < 1e-4:
             return "the generator has gone silent"
         magnitude = stft(waves, 512).abs().log1p()
-        spread = magnitude.std(0).mean() / magnitude.mean()
-        if spread < 0.01:
+        if magnitude.std(0).mean() < 0.01 * magnitude.mean():
             return "the generator has collapsed: every latent gives the same sound"
         return None
 

@@ -1,4 +1,4 @@
-"""Exact lengths, and the sound that a sampler at the other rate would have caught."""
+"""Exact lengths, the sound that a sampler at the other rate would have caught, and one channel for many."""
 
 from __future__ import annotations
 
@@ -48,3 +48,22 @@ def test_resample_to_the_same_rate_is_the_same_tensor() -> None:
     assert audio.resample(wave.double(), 16_000, 8_000).dtype == torch.float64
     with pytest.raises(ValueError, match="needs samples"):
         audio.resample(wave[:, :0], 16_000, 8_000)
+
+
+def test_mix_down_is_the_mean() -> None:
+    waves = torch.stack([sine(16_000, 800), 0.5 * sine(8_000, 800), torch.zeros(800)])
+    assert torch.allclose(audio.mix_down(waves), waves.double().mean(0).float(), atol=1e-6)
+    assert torch.equal(audio.mix_down(waves[:1]), waves[0])
+    assert torch.equal(audio.mix_down(torch.zeros(2, 5)), torch.zeros(5))
+
+
+@pytest.mark.parametrize(("right", "cancels"), [(-1.0, True), (-0.9, True), (-0.75, False), (0.0, False), (1.0, False)])
+def test_mix_down_is_the_loudest_channel_where_they_cancel(right: float, cancels: bool) -> None:
+    """Where the mean has less than a hundredth of the loudest channel's power: (1 + right)^2 / 4 < 1 / 100."""
+    wave = sine(16_000, 1_600)
+    for channels in (torch.stack([wave, right * wave]), torch.stack([right * wave, wave])):
+        got = audio.mix_down(channels)
+        expected = wave if cancels else (1 + right) / 2 * wave
+        if right == -1.0:  # as loud as each other
+            got = got * (got * wave).sum().sign()
+        assert torch.allclose(got, expected, atol=1e-6)

@@ -1,0 +1,55 @@
+"""What a prior may be trained for: three objectives as settings of one step.
+
+- ``wgan-gp``: as published (Donahue et al. 2019): Wasserstein loss with gradient penalty, five critic steps.
+- ``r3gan``: relativistic pairing with R1 and R2 penalties (Huang et al. 2024), one critic step.
+- ``default``: the encoder hears a random mixture (own sound + other sounds or noise), the generator must play
+  the clean sound from its answer (multi-resolution spectral loss); later ``r3gan`` beside it makes uniform latents
+  sound like the source. Encoder latents are drawn towards the uniform box by a sliced Wasserstein distance, so
+  that the box [-1, 1] means something to a search. ``reconstruction`` is the same without the game.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training step does; weights are those of the generator's loss.
+
+    Attributes:
+        game: ``wgan-gp`` or ``r3gan``.
+        batch: windows a step; the adversarial part of a reconstructing objective takes half of it.
+        rate, betas: Adam's, for all networks (the reconstruction raises beta1 to 0.9).
+        critic_steps: critic updates for one of the generator.
+        penalty: weight of the gradient penalty (gamma / 2 of R1 and R2).
+        penalty_every: critic updates between penalties, their weight multiplied alike.
+        reconstruct: whether an encoder is trained along.
+        adversarial: weight of the game beside the reconstruction.
+        adversarial_every: generator updates between games. adversarial_from: step of the first one; a generator
+            that already plays the source's sounds is what a critic can refine.
+        box: weight of the encoder latents' distance to the uniform box.
+        gain: weight of the error of the encoder's log gain.
+    """
+
+    game: str
+    batch: int = 64
+    rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    critic_steps: int = 1
+    penalty: float = 10.0
+    penalty_every: int = 1
+    reconstruct: bool = False
+    adversarial: float = 1.0
+    adversarial_every: int = 1
+    adversarial_from: int = 0
+    box: float = 1.0
+    gain: float = 0.3
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "default": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.02, 4, 5000),
+    "reconstruction": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.0, 4),
+    "r3gan": Objective("r3gan", 32, 2e-4, (0.5, 0.98), 1, 1.0, 4),
+    "wgan-gp": Objective("wgan-gp", critic_steps=5),
+}

@@ -1,0 +1,152 @@
+"""What each choice is worth, measured on ``dev``.
+
+    python scripts/ablate.py objectives --data DATA --source drums --minutes 6
+    python scripts/ablate.py search --data DATA --n 20
+    python scripts/ablate.py masks --data DATA --n 20
+
+``objectives`` trains one prior per objective for the same minutes on one thread and asks how near it comes to clean
+sounds it has never heard (spectral distance: after 100 steps of search, and from its encoder alone) and how well it
+separates beside the shipped priors. ``search`` and ``masks`` change one setting of the shipped default at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from build_pretrained import PRIORS
+from quality import score, through
+
+from gansep.backends.gan_prior import QUALITIES, GanPrior, Recipe
+from gansep.inversion.descent import Settings
+from gansep.inversion.objective import Objective
+from gansep.library import Prior, load_prior
+from gansep.losses import multi_resolution_spectral
+from gansep.metrics import bootstrap_interval
+from gansep.refine import Refinement
+from gansep.research.protocol import TASKS, mixtures, split_files
+from gansep.training.api import PriorSettings, train_prior
+from gansep.training.data import Augmentation, draw, load_clips
+
+Variant = tuple[str, Recipe, Refinement]
+
+
+def objectives(args: argparse.Namespace) -> None:
+    print("| objective | steps | distance, 100 search steps | distance, encoder | " + TABLE)
+    recipe = PRIORS[args.source]
+    files = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "train")]
+    others = [split_files(args.data, kind, "train") for kind in recipe["others"]]
+    clips = load_clips(split_files(args.data, args.source, "dev"), 16000)
+    plain = Augmentation(again=0, speed=0, tilt_db=0)
+    clean = draw(clips, 48, 16384, torch.Generator().manual_seed(1), plain)
+    for objective in args.objectives.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = PriorSettings(objective, None, args.minutes, seed=args.seed, device="cpu")
+            train_prior(files, args.source, settings, interference=others, out=folder)
+            prior = load_prior(Path(folder))
+        steps = prior.card.extra["steps"]
+        heard = "-" if prior.encoder is None else f"{distance(prior, clean, 'encoder', 0):.3f}"
+        found = distance(prior, clean, "zero" if prior.encoder is None else "encoder", 100)
+        start = QUALITIES["fast"] if prior.encoder is not None else Recipe(settings=Settings(200, 0.05), start="zero")
+        lines = list(separation([(objective, start, Refinement())], args, {args.source: prior}))
+        print(f"| {objective} | {steps} | {found:.3f} | {heard} | {lines[0].split('|', 2)[2]}", flush=True)
+
+
+def distance(prior: Prior, clean: torch.Tensor, start: str, steps: int) -> float:
+    """Mean spectral distance of clean sounds to the nearest that the prior plays."""
+    played = GanPrior([prior], Recipe(settings=Settings(steps, 0.05), start=start))(clean).waves[:, 0]
+    return float(multi_resolution_spectral(played, clean).mean())
+
+
+TABLE = "setting | " + " | ".join(f"{task}" for task in TASKS) + " | mean |"
+
+
+def separation(variants: list[Variant], args: argparse.Namespace, own: dict[str, Prior]) -> Iterator[str]:
+    """A line a variant: mean SI-SDR improvement in dB on the wild dev mixtures, with its 95 % interval."""
+    tasks = [task for task in TASKS if not own or any(name in TASKS[task] for name in own)]
+    examples = {task: list(mixtures(args.data, task, "wild", "dev", args.n, args.seed)) for task in tasks}
+    loaded: dict[str, Prior] = dict(own)
+    for name, recipe, refinement in variants:
+        cells, means = [], []
+        for task in TASKS:
+            if task not in tasks:
+                cells.append("-")
+                continue
+            for source in TASKS[task]:
+                loaded.setdefault(source, load_prior(source, args.library))
+            stems = through(GanPrior([loaded[s] for s in TASKS[task]], recipe), examples[task], refinement)
+            gains = torch.stack([score(a, b)[0] for a, b in zip(stems, examples[task], strict=True)]).nanmean(1)
+            low, high = bootstrap_interval(gains.numpy(), [m.group for m in examples[task]], args.seed)
+            means.append(float(gains.nanmean()))
+            cells.append(f"{means[-1]:.2f} [{low:.1f}, {high:.1f}]")
+        yield f"| {name} | {' | '.join(cells)} | {sum(means) / len(means):.2f} |"
+
+
+def search(args: argparse.Namespace) -> None:
+    base = QUALITIES["default"]
+
+    def step(objective: Objective | None = None, steps: int = 30, rate: float = 0.02, **other: object) -> Recipe:
+        return replace(base, objective=objective or base.objective, settings=Settings(steps, rate), **other)  # type: ignore[arg-type]
+
+    variants = {
+        "0 steps": step(steps=0),
+        "0 steps, gains refitted": step(steps=0, refit=True),
+        "30 steps, anchor 50": step(Objective(anchor=50.0)),
+        "30 steps, anchor 10": step(Objective(anchor=10.0)),
+        "30 steps, anchor 200": step(Objective(anchor=200.0)),
+        "30 steps, no anchor": step(Objective()),
+        "100 steps, anchor 50": step(Objective(anchor=50.0), 100),
+        "30 steps, anchor 50, 4 starts": step(Objective(anchor=50.0), restarts=4),
+        "30 steps, anchor 50, dissimilarity 0.1": step(Objective(anchor=50.0, dissimilarity=0.1)),
+        "30 steps, anchor 50, all four losses": step(
+            Objective(anchor=50.0, dissimilarity=0.1, correlation=0.1, continuity=0.1)
+        ),
+        "30 steps, anchor 50, likelihood 0.1": step(Objective(anchor=50.0, likelihood=0.1)),
+        "100 steps from zero": step(Objective(), 100, 0.05, start="zero"),
+    }
+    chosen = {name: recipe for name, recipe in variants.items() if not args.only or args.only in name}
+    print("| " + TABLE)
+    for line in separation([(name, recipe, Refinement()) for name, recipe in chosen.items()], args, {}):
+        print(line, flush=True)
+
+
+def masks(args: argparse.Namespace) -> None:
+    base = Refinement()
+    variants = {"default": base} | {
+        f"{field} {value}": replace(base, **{field: value})
+        for field, values in {
+            "seconds": (0.032, 0.128),
+            "exponent": (1.0, 1.5, 2.0),
+            "floor": (0.0, 0.003, 0.01, 0.03),
+            "residual": (0.3,),
+        }.items()
+        for value in values
+    }
+    print("| " + TABLE)
+    for line in separation([(name, QUALITIES["fast"], how) for name, how in variants.items()], args, {}):
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("objectives", "search", "masks"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--library", type=Path)
+    parser.add_argument("--source", default="drums")
+    parser.add_argument("--objectives", default="wgan-gp,r3gan,reconstruction,default")
+    parser.add_argument("--only", help="only settings with this in their name")
+    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--n", type=int, default=20, help="mixtures a task")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    {"objectives": objectives, "search": search, "masks": masks}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()

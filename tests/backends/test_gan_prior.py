@@ -1,0 +1,213 @@
+"""The search by priors: shapes, silence, level, recipes, restarts, and what cannot be combined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gansep.backends import BACKENDS, load_separator
+from gansep.backends.gan_prior import RECIPES, GanPrior, Recipe, explained, recipe_for
+from gansep.inversion.descent import Settings
+from gansep.inversion.objective import Value
+from gansep.library import Prior, load_prior
+from gansep.nets.wavegan import PriorConfig
+from gansep.types import Estimates, ModelError, Separator
+
+MakePrior = Callable[..., Path]
+SEGMENT = 16384
+
+
+@pytest.fixture(scope="module")
+def priors(tiny_library: Path) -> list[Prior]:
+    return [load_prior(name, tiny_library) for name in ("tone", "hiss")]
+
+
+@pytest.fixture(scope="module")
+def mixture() -> Tensor:
+    """``[3, segment]``: three bursts of noise."""
+    envelope = torch.linspace(1, 0, SEGMENT).pow(3)
+    return 0.3 * envelope * torch.randn(3, SEGMENT, generator=torch.Generator().manual_seed(0))
+
+
+def steps(count: int, **changes: Any) -> Recipe:
+    return recipe_for(steps=count, **changes)
+
+
+def test_estimates(priors: list[Prior], mixture: Tensor) -> None:
+    separator = GanPrior(priors, steps(2, restarts=4))
+    assert isinstance(separator, Separator)
+    assert (separator.sources, separator.sample_rate, separator.segment) == (("tone", "hiss"), 16000, SEGMENT)
+    estimates = separator(mixture)
+    assert isinstance(estimates, Estimates)
+    assert estimates.waves.shape == (3, 2, SEGMENT)
+    assert estimates.waves.isfinite().all()
+    assert not estimates.waves.requires_grad
+    assert estimates.sources == ("tone", "hiss")
+    assert all(len(value) == 3 for value in estimates.stats.values())
+    assert estimates.stats["total"].shape == (3, 3)
+    assert estimates.stats["gains"].shape == (3, 2)
+    assert estimates.stats["fits"].shape == (3, 4)
+    assert estimates.stats["start"].shape == (3,)
+    assert ((estimates.stats["explained"] >= 0) & (estimates.stats["explained"] <= 1)).all()
+
+
+def test_gains_are_those_of_the_waves(priors: list[Prior], mixture: Tensor) -> None:
+    """Each wave is its generator's output, in [-1, 1], times the gain, so no sample is above the gain."""
+    estimates = GanPrior(priors, steps(0))(mixture)
+    assert (estimates.waves.abs().amax(-1) <= estimates.stats["gains"] * (1 + 1e-5)).all()
+    assert (estimates.stats["gains"] > 0).all()
+
+
+def test_the_search_never_ends_worse_than_it_began(priors: list[Prior], mixture: Tensor) -> None:
+    none, some = GanPrior(priors, steps(0))(mixture).stats, GanPrior(priors, steps(8))(mixture).stats
+    torch.testing.assert_close(some["total"][:, 0], none["total"][:, 0])
+    assert (some["fits"][:, 0] <= none["fits"][:, 0] + 1e-4).all()
+    assert (some["total"].amin(1) < none["total"][:, 0]).all()
+
+
+def test_silence_in_silence_out(priors: list[Prior], mixture: Tensor) -> None:
+    batch = torch.cat([mixture[:1], torch.zeros(1, SEGMENT)])
+    estimates = GanPrior(priors, steps(1))(batch)
+    assert estimates.waves[1].abs().max() == 0
+    assert estimates.stats["gains"][1].abs().max() == 0
+    assert estimates.waves[0].abs().max() > 0
+    assert all(value.isfinite().all() for value in estimates.stats.values())
+
+
+@pytest.mark.parametrize("scale", [0.25, 2.0, 2**-10])
+def test_output_scales_with_the_input(priors: list[Prior], mixture: Tensor, scale: float) -> None:
+    separator = GanPrior(priors, steps(1))
+    here, there = separator(mixture), separator(scale * mixture)  # powers of two: no rounding that Adam could magnify
+    tolerance = 1e-3 * scale * float(here.waves.abs().max())
+    torch.testing.assert_close(there.waves, scale * here.waves, atol=tolerance, rtol=1e-2)
+    torch.testing.assert_close(there.stats["gains"], scale * here.stats["gains"], rtol=1e-2, atol=0)
+
+
+def test_windows_do_not_depend_on_each_other(priors: list[Prior], mixture: Tensor) -> None:
+    separator = GanPrior(priors, steps(1))
+    together, alone = separator(mixture).waves[1:2], separator(mixture[1:2]).waves
+    torch.testing.assert_close(together, alone, atol=1e-3 * float(alone.abs().max()), rtol=1e-2)
+
+
+def test_the_callers_mixture_and_dice_are_left_alone(priors: list[Prior], mixture: Tensor) -> None:
+    before, dice = mixture.clone(), torch.get_rng_state()
+    GanPrior(priors, steps(1, restarts=2))(mixture)
+    assert torch.equal(mixture, before)
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert all(not p.requires_grad and p.grad is None for prior in priors for p in prior.generator.parameters())
+
+
+def test_published_recipe(priors: list[Prior], mixture: Tensor) -> None:
+    """It begins with every latent at 0 and divides each generator's output by its peak."""
+    recipe = RECIPES["narayanaswamy2020"]
+    goal = recipe.objective
+    assert (goal.spectral, goal.dissimilarity, goal.correlation, goal.continuity) == (0.3, 0.4, 0.1, 0.8)
+    assert (goal.variant, goal.batch_equivalent, goal.unit_peak) == ("code", 200, True)
+    assert (recipe.settings.steps, recipe.settings.rate, recipe.start) == (1000, 0.05, "zero")
+    seen: list[tuple[int, Value]] = []
+    separator = GanPrior(
+        priors, recipe_for("narayanaswamy2020", steps=2), on_step=lambda step, value: seen.append((step, value))
+    )
+    estimates = separator(mixture)
+    assert [step for step, _ in seen] == [1, 2]
+    for number, prior in enumerate(priors):
+        wave = prior.generator(torch.zeros(1, prior.latent))[0]
+        for row in seen[0][1].sources[:, number]:
+            torch.testing.assert_close(row, wave / wave.abs().max(), atol=2e-2, rtol=0)  # bfloat16 where it pays
+    torch.testing.assert_close(estimates.waves.abs().amax(-1), torch.ones(3, 2))
+    assert set(estimates.stats) >= {"spectral", "dissimilarity", "correlation", "continuity", "total"}
+
+
+def test_restarts_are_the_seeds(priors: list[Prior], mixture: Tensor) -> None:
+    """The first start is not random, the others are; the same seed gives the same search."""
+    first, again, other = (GanPrior(priors, steps(1, restarts=3, seed=seed))(mixture) for seed in (5, 5, 6))
+    assert torch.equal(first.waves, again.waves)
+    assert torch.equal(first.stats["fits"], again.stats["fits"])
+    torch.testing.assert_close(first.stats["fits"][:, 0], other.stats["fits"][:, 0])
+    assert (first.stats["fits"][:, 1:] != other.stats["fits"][:, 1:]).all()
+    assert torch.equal(first.stats["start"], first.stats["fits"].argmin(1))
+
+
+def test_a_prior_without_encoder_starts_at_zero(tmp_path: Path, make_prior: MakePrior, mixture: Tensor) -> None:
+    make_prior(tmp_path, "deaf", seed=1, encoder=False)
+    prior = load_prior("deaf", tmp_path)
+    estimates = GanPrior([prior], steps(0))(mixture)
+    wave = prior.generator(torch.zeros(1, prior.latent))[0]
+    for found, gain in zip(estimates.waves[:, 0], estimates.stats["gains"][:, 0], strict=True):
+        torch.testing.assert_close(found, gain * wave, atol=2e-2 * float(gain), rtol=0)
+
+
+def test_on_step(priors: list[Prior], mixture: Tensor) -> None:
+    told: list[int] = []
+    GanPrior(priors, steps(3), on_step=lambda step, _: told.append(step))(mixture)
+    assert told == [1, 2, 3]
+
+
+def test_explained() -> None:
+    wave = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(explained(wave, wave), torch.ones(2))
+    torch.testing.assert_close(explained(-0.5 * wave, wave), torch.full((2,), 0.75), atol=1e-4, rtol=0)
+    assert torch.equal(explained(0 * wave, wave), torch.zeros(2))
+    assert torch.equal(explained(9 * wave, wave), torch.zeros(2))
+
+
+@pytest.mark.parametrize("shape", [(SEGMENT,), (1, SEGMENT - 1), (1, 1, SEGMENT)])
+def test_wrong_shapes(priors: list[Prior], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected a mixture of shape \[B, 16384\]"):
+        GanPrior(priors)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("change", [{"sample_rate": 8000}, {"segment": 32768}])
+def test_priors_that_cannot_be_combined(
+    tmp_path: Path, make_prior: MakePrior, priors: list[Prior], change: dict[str, int]
+) -> None:
+    make_prior(tmp_path, "odd", config=PriorConfig(dim=1, latent=16, width=16, **change))
+    with pytest.raises(ModelError, match=r"cannot be combined.*tone: 16000 Hz, 16384 samples. odd: "):
+        GanPrior([priors[0], load_prior("odd", tmp_path)])
+    GanPrior([load_prior("odd", tmp_path)])
+
+
+def test_bad_settings(priors: list[Prior]) -> None:
+    with pytest.raises(ModelError, match="no priors given"):
+        GanPrior([])
+    with pytest.raises(ValueError, match="unknown recipe 'magic'; expected one of default, narayanaswamy2020"):
+        GanPrior(priors, "magic")
+    with pytest.raises(ValueError, match="start must be encoder or zero"):
+        Recipe(start="anywhere")
+    with pytest.raises(ValueError, match="restarts must be at least 1"):
+        Recipe(restarts=0)
+
+
+def test_recipes_by_name() -> None:
+    assert recipe_for() == RECIPES["default"]
+    assert recipe_for(quality="fast").settings.steps <= recipe_for().settings.steps
+    assert recipe_for(quality="best").settings.steps >= recipe_for().settings.steps
+    assert recipe_for("narayanaswamy2020", "fast") == RECIPES["narayanaswamy2020"]
+    changed = recipe_for(steps=7, restarts=2, seed=3)
+    settings = replace(RECIPES["default"].settings, steps=7)
+    assert changed == replace(RECIPES["default"], settings=settings, restarts=2, seed=3)
+    for wrong in ({"name": "magic"}, {"quality": "magic"}, {"steps": -1}, {"restarts": -1}):
+        with pytest.raises(ModelError):
+            recipe_for(**wrong)  # type: ignore[arg-type]
+
+
+def test_load_separator(tiny_library: Path, priors: list[Prior], mixture: Tensor) -> None:
+    assert set(BACKENDS) == {"gan-prior"}
+    recipe = Recipe(settings=Settings(steps=0))
+    separator = load_separator("gan-prior", ["tone", "hiss"], library=tiny_library, recipe=recipe)
+    assert isinstance(separator, Separator)
+    assert torch.equal(separator(mixture).waves, GanPrior(priors, recipe)(mixture).waves)
+    by_path = load_separator(sources=[str(tiny_library / "gan" / "hiss")])
+    assert by_path.sources == ("hiss",)
+    with pytest.raises(ModelError, match="unknown back end 'magic'; expected one of gan-prior"):
+        load_separator("magic", ["tone"])
+    with pytest.raises(ModelError, match="no gan model 'nobody'"):
+        load_separator(sources=["nobody"], library=tiny_library)
+    with pytest.raises(ModelError, match="no priors given"):
+        load_separator(library=tiny_library)

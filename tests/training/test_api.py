@@ -1,0 +1,234 @@
+"""From a folder to a prior: what the card says, what is taken up again, what others play, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from gansep import load_prior, train_prior
+from gansep.library import Prior, read_card
+from gansep.library import search as search_module
+from gansep.nets.wavegan import PriorConfig
+from gansep.training.api import LEVEL, PriorSettings, Provenance
+from gansep.training.data import load_clips
+from gansep.training.loop import Progress
+from gansep.training.objectives import OBJECTIVES
+from gansep.training.prior import PriorTraining
+from gansep.types import DataError, GansepError, ModelError, OutputError, TrainingError
+
+MakePrior = Callable[..., Path]
+TINY = PriorConfig(dim=1, latent=16, width=16)
+
+
+@pytest.fixture(autouse=True)
+def small_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "_packaged", lambda: tmp_path / "packaged")
+    for name, objective in OBJECTIVES.items():
+        monkeypatch.setitem(OBJECTIVES, name, replace(objective, batch=4))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds of hits: decaying tones and noise."""
+    folder = tmp_path_factory.mktemp("data") / "hits"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    decay = np.exp(-np.arange(16000) / 3000)
+    for number in range(6):
+        tone = np.sin(2 * np.pi * 200 * (number + 1) * np.arange(16000) / 16000)
+        soundfile.write(folder / f"{number}.wav", 0.5 * decay * (tone + 0.3 * random.uniform(-1, 1, 16000)), 16000)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> PriorSettings:
+    (tmp_path / "library").mkdir()
+    return PriorSettings(steps=4, checkpoint_every=2, config=TINY, seed=3, library=tmp_path / "library")
+
+
+def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
+    events: list[Progress | str] = []
+    words = Provenance("hits made up for a test", "CC0-1.0", "MIT", held_out=sorted(data.iterdir()))
+    folder = train_prior(data, settings=settings, provenance=words, on_event=events.append)
+    assert folder == settings.library / "gan" / "hits"  # type: ignore[operator]
+    card = read_card(folder)
+    assert (card.name, card.kind, card.sources) == ("hits", "gan", ("hits",))
+    assert (card.sample_rate, card.segment, dict(card.config)) == (16000, 16384, TINY.to_json())
+    assert (card.data, card.data_licence, card.licence) == (words.data, "CC0-1.0", "MIT")
+    assert (card.seed, card.level) == (3, LEVEL)
+    assert card.data_sha256 == load_clips([data], 16000).sha256
+    assert [point["step"] for point in card.curve] == [2, 4]
+    assert all(np.isfinite(list(point.values())).all() for point in card.curve)
+    assert card.metrics["held_out_spectral_distance"] > 0
+    assert (card.extra["objective"], card.extra["steps"], card.extra["seconds_of_sound"]) == ("default", 4, 6)
+    prior = load_prior("hits", settings.library)
+    assert isinstance(prior, Prior)
+    assert prior.encoder is not None
+    assert prior.sample(4, seed=0).shape == (4, 16384)
+    assert torch.equal(prior.sample(4, seed=0), prior.sample(4, seed=0))
+    steps = [event for event in events if isinstance(event, Progress)]
+    assert [event.step for event in steps] == [1, 2, 3, 4]
+    assert steps[-1].left == 0 < steps[0].left
+    lines = [event for event in events if isinstance(event, str)]
+    assert str(folder) in lines[0]
+    assert "ended by steps at step 4" in lines[-1]
+
+
+@pytest.mark.parametrize("objective", ["reconstruction", "r3gan", "wgan-gp"])
+def test_objectives(data: Path, settings: PriorSettings, objective: str) -> None:
+    folder = train_prior(data, settings=replace(settings, objective=objective, steps=1))
+    prior = load_prior(folder)
+    assert (prior.encoder is not None) == (objective == "reconstruction")
+    assert prior.card.extra["objective"] == objective
+    assert [point["step"] for point in prior.card.curve] == [1]  # less than a checkpoint's interval, and still said
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_resumed_is_as_uninterrupted(data: Path, settings: PriorSettings, tmp_path: Path) -> None:
+    whole = train_prior(data, settings=settings, out=tmp_path / "whole")
+    lines: list[Progress | str] = []
+    # The step size falls over the last third of the wanted steps, so the interrupted run must want as many.
+    with pytest.raises(InterruptedError):
+        train_prior(data, settings=settings, out=tmp_path / "parts", on_event=stop_at(3))
+    parts = train_prior(data, settings=settings, out=tmp_path / "parts", resume=True, on_event=lines.append)
+    assert "resumed from step 2" in lines
+    assert weights(parts) == weights(whole)
+    assert [dict(point) for point in read_card(parts).curve] == [dict(point) for point in read_card(whole).curve]
+
+
+def stop_at(step: int) -> Callable[[Progress | str], None]:
+    def stop(event: Progress | str) -> None:
+        if isinstance(event, Progress) and event.step == step:
+            raise InterruptedError
+
+    return stop
+
+
+def test_resume_without_a_checkpoint_begins(data: Path, settings: PriorSettings) -> None:
+    lines: list[Progress | str] = []
+    train_prior(data, settings=replace(settings, steps=1), resume=True, on_event=lines.append)
+    assert "resumed from step 0" in lines
+
+
+def test_resume_refuses_another_training(data: Path, settings: PriorSettings, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train_prior(data, settings=replace(settings, steps=1), out=out)
+    before = weights(out)
+    with pytest.raises(ModelError, match="other"):
+        train_prior(data, settings=replace(settings, seed=4), out=out, resume=True)
+    (out / "training" / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(ModelError, match="checkpoint"):
+        train_prior(data, settings=settings, out=out, resume=True)
+    assert weights(out) == before
+
+
+def test_init_from(data: Path, settings: PriorSettings, tmp_path: Path, make_prior: MakePrior) -> None:
+    """After one tiny step the weights are near those it began with, and far from those of another seed."""
+    begin = load_prior(make_prior(tmp_path / "models", "begin", seed=9))
+    begun = replace(settings, steps=1, init_from=str(tmp_path / "models" / "gan" / "begin"))
+    folders = [train_prior(data, "a", begun), train_prior(data, "b", replace(settings, steps=1))]
+    layers = [load_prior(folder).generator.get_parameter("seed.weight") for folder in folders]
+    own = begin.generator.get_parameter("seed.weight")
+    gaps = [float((layer - own).abs().mean()) for layer in layers]
+    assert gaps[0] < 0.01 < 0.1 < gaps[1]
+
+
+def test_init_from_what_does_not_fit(
+    data: Path, settings: PriorSettings, tmp_path: Path, make_prior: MakePrior
+) -> None:
+    make_prior(tmp_path / "library", "wide", config=PriorConfig(dim=2, latent=16, width=16))
+    with pytest.raises(ModelError, match=r"sizes differ \(dim is 2, wanted 1\)"):
+        train_prior(data, settings=replace(settings, init_from="wide"))
+    with pytest.raises(ModelError, match="no gan model 'nobody'"):
+        train_prior(data, settings=replace(settings, init_from="nobody"))
+    assert not (tmp_path / "library" / "gan" / "hits").exists()
+
+
+def test_the_rest_of_the_mixture(
+    data: Path, settings: PriorSettings, tmp_path: Path, make_prior: MakePrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given folders; else the samples of the other installed priors of this rate; else none."""
+    heard: list[Any] = []
+    create = PriorTraining.__post_init__
+
+    def watch(self: PriorTraining) -> None:
+        heard.append(self.others)
+        create(self)
+
+    monkeypatch.setattr(PriorTraining, "__post_init__", watch)
+    one = replace(settings, steps=1)
+    train_prior(data, settings=one)
+    assert heard[-1] == []
+    for name, seed in (("tone", 1), ("hiss", 2), ("hits", 3)):  # itself is no rest
+        make_prior(tmp_path / "library", name, seed=seed)
+    make_prior(tmp_path / "library", "slow", config=replace(TINY, sample_rate=8000))
+    folder = train_prior(data, settings=one, out=tmp_path / "out")
+    expected = [load_prior(name, settings.library) for name in ("hiss", "tone")]
+    assert [clips.sha256 for clips in heard[-1]] == [prior.card.sha256 for prior in expected]
+    for clips, prior in zip(heard[-1], expected, strict=True):
+        samples = prior.sample(len(clips.waves), seed=0)
+        wave = clips.waves[5].float() / 32767
+        torch.testing.assert_close(wave, samples[5] / samples[5].abs().max(), atol=1e-4, rtol=0)
+    assert read_card(folder).extra["interference_sha256"] == [prior.card.sha256 for prior in expected]
+    train_prior(data, settings=one, interference=[data], out=tmp_path / "given")
+    assert [clips.sha256 for clips in heard[-1]] == [load_clips([data], 16000).sha256]
+    train_prior(data, settings=replace(one, objective="r3gan"), out=tmp_path / "plain")
+    assert heard[-1] == []
+
+
+def test_bad_input_leaves_nothing(data: Path, settings: PriorSettings, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "short").mkdir()
+    soundfile.write(tmp_path / "short" / "1.wav", np.random.default_rng(0).uniform(-1, 1, 16000), 16000)
+    (tmp_path / "file").write_bytes(b"precious")
+    out = tmp_path / "new" / "out"
+    for name, said in (
+        ("missing", "no such file or folder"),
+        ("nothing", "no audio files in"),
+        ("short", "only 1.0 s of usable sound in 1 files; at least 5 s"),
+    ):
+        with pytest.raises(DataError, match=said):
+            train_prior(tmp_path / name, settings=settings, out=out)
+    with pytest.raises(DataError, match="no such file or folder"):
+        train_prior(data, settings=settings, out=out, interference=[tmp_path / "missing"])
+    with pytest.raises(ModelError, match="usable as a folder name"):
+        train_prior(data, "a/b", settings, out=out)
+    with pytest.raises(ValueError, match="needs steps or minutes"):
+        train_prior(data, settings=replace(settings, steps=None), out=out)
+    with pytest.raises(GansepError, match="unknown objective 'magic'"):
+        PriorSettings("magic")
+    with pytest.raises(GansepError, match="device 'abacus' is not available"):
+        train_prior(data, settings=replace(settings, device="abacus"), out=out)
+    assert not out.parent.exists()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            train_prior(data, settings=settings, out=place)
+    assert (tmp_path / "file").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"), [("health", "step 4: it has gone silent; the last checkpoint before"), ("step", "not finite")]
+)
+def test_a_training_that_fails_keeps_its_last_good_weights(
+    data: Path, settings: PriorSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, said: str
+) -> None:
+    good = train_prior(data, settings=replace(settings, steps=2), out=tmp_path / "out")
+    before = weights(good), (good / "training" / "checkpoint.pt").read_bytes()
+    if trouble == "health":
+        monkeypatch.setattr(PriorTraining, "health", lambda self: "it has gone silent")
+    else:
+        monkeypatch.setattr(PriorTraining, "step", lambda self, number: {"spectral": float("nan")})
+    with pytest.raises(TrainingError, match=said) as caught:
+        train_prior(data, settings=settings, out=good, resume=True)
+    assert "\n" not in str(caught.value)
+    assert (weights(good), (good / "training" / "checkpoint.pt").read_bytes()) == before

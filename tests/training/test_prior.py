@@ -1,0 +1,227 @@
+"""One step of each objective: who moves, what is averaged, and when a generator counts as gone bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from gansep.losses import adversarial, multi_resolution_spectral
+from gansep.nets.wavegan import Critic, Encoder, Generator
+from gansep.training.data import Augmentation
+from gansep.training.objectives import OBJECTIVES
+from gansep.training.prior import PriorTraining
+
+MakeTraining = Callable[..., PriorTraining]
+
+
+def weights_of(training: PriorTraining) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in training.nets.named_parameters()}
+
+
+def moved(training: PriorTraining, before: dict[str, Tensor]) -> set[str]:
+    """Networks of which every weight but those without a gradient has changed."""
+    now = weights_of(training)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], now[name])}
+    for network in changed:
+        names = [name for name in before if name.startswith(network) and name.endswith("weight")]
+        assert all(not torch.equal(before[name], now[name]) for name in names), network
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("objective", "number", "expected", "losses"),
+    [
+        ("wgan-gp", 0, {"generator", "critic"}, {"critic", "adversarial"}),
+        ("r3gan", 0, {"generator", "critic"}, {"critic", "adversarial"}),
+        ("default", 0, {"generator", "critic", "encoder"}, {"critic", "adversarial", "spectral", "gain", "box"}),
+        ("default", 1, {"generator", "encoder"}, {"spectral", "gain", "box"}),  # no game in this step
+        ("reconstruction", 0, {"generator", "encoder"}, {"spectral", "gain", "box"}),
+    ],
+)
+def test_a_step_moves_the_networks_of_its_objective(
+    make_training: MakeTraining, objective: str, number: int, expected: set[str], losses: set[str]
+) -> None:
+    training = make_training(objective)
+    before = weights_of(training)
+    got = training.step(number)
+    assert moved(training, before) == expected
+    assert set(got) == losses
+    assert all(torch.tensor(value).isfinite() for value in got.values())
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_the_networks_are_those_of_the_config(make_training: MakeTraining, objective: str) -> None:
+    training = make_training(objective)
+    reference = {"generator": Generator, "critic": Critic}
+    if OBJECTIVES[objective].reconstruct:
+        reference["encoder"] = Encoder
+    for name, kind in reference.items():
+        shapes = {key: value.shape for key, value in kind(training.config).state_dict().items()}
+        assert {key: value.shape for key, value in training.nets[name].state_dict().items()} == shapes
+    assert not any(name.startswith("critic") for name in training.weights())
+
+
+def test_the_game_begins_when_the_objective_says(make_training: MakeTraining) -> None:
+    training = make_training("default", adversarial_from=8, adversarial_every=4)
+    played = ["critic" in training.step(number) for number in range(13)]
+    assert [number for number, yes in enumerate(played) if yes] == [8, 12]
+
+
+def test_five_critic_steps_and_penalties_now_and_then(
+    make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("gradient_penalty", "zero_centred_penalty"):
+        original = getattr(adversarial, name)
+        monkeypatch.setattr(adversarial, name, lambda *a, o=original, n=name: (calls.append(n), o(*a))[1])
+    training = make_training("wgan-gp")
+    training.step(0)
+    assert calls == ["gradient_penalty"] * 5
+    calls.clear()
+    training = make_training("r3gan", penalty_every=2)
+    for number in range(4):
+        training.step(number)
+    assert calls == ["zero_centred_penalty"] * 4  # R1 and R2 in steps 0 and 2
+
+
+def test_the_average_forgets_its_start_and_then_decays(make_training: MakeTraining) -> None:
+    """Against the formula in numbers: decay = min(0.998, (1 + n) / (10 + n))."""
+    training = make_training("default")
+    expected = {name: value.double() for name, value in training.weights().items()}
+    for number in (0, 1, 5, 100_000):
+        training.step(number)
+        decay = {0: 0.1, 1: 2 / 11, 5: 6 / 15, 100_000: 0.998}[number]
+        now = weights_of(training)
+        expected = {name: decay * old + (1 - decay) * now[name].double() for name, old in expected.items()}
+    for name, value in training.weights().items():
+        assert torch.allclose(value.double(), expected[name], atol=1e-6), name
+
+
+def test_the_step_size_falls_to_a_tenth_over_the_last_third(make_training: MakeTraining) -> None:
+    training = make_training("r3gan", horizon=300)
+    rates = {}
+    for number in (0, 100, 200, 250, 300, 1000):
+        training.step(number)
+        rates[number] = training.player.param_groups[0]["lr"] / OBJECTIVES["r3gan"].rate
+        assert training.judge.param_groups[0]["lr"] == training.player.param_groups[0]["lr"]
+    assert rates == pytest.approx({0: 1.0, 100: 1.0, 200: 1.0, 250: 0.55, 300: 0.1, 1000: 0.1})
+    endless = make_training("r3gan")
+    endless.step(10**6)
+    assert endless.player.param_groups[0]["lr"] == OBJECTIVES["r3gan"].rate
+
+
+def test_the_same_seed_gives_the_same_training_whatever_torch_s_own(make_training: MakeTraining) -> None:
+    results = []
+    for own, seed in ((1, 0), (2, 0), (1, 3)):
+        torch.manual_seed(own)
+        training = make_training("default", seed=seed)
+        training.step(0)
+        results.append(training.weights())
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+    assert not torch.equal(results[0]["generator.seed.weight"], results[2]["generator.seed.weight"])
+
+
+def test_reconstruction_learns(make_training: MakeTraining) -> None:
+    training = make_training("reconstruction", rate=1e-2)
+    saw = 65534 * (torch.arange(40_000) * 150 / 16_000 % 1 - 0.5)
+    training.clips = replace(training.clips, waves=(saw.to(torch.int16),), active=((0, 40_000),))
+    training.augment = Augmentation(shift=False, again=0.0, speed=0.0, tilt_db=0.0)
+    losses = []
+    for number in range(50):
+        training.random.manual_seed(3)  # one batch over and over, so that every loss can fall
+        losses.append(training.step(number))
+    for name, share in (("spectral", 0.7), ("box", 0.5), ("gain", 0.5)):
+        assert losses[-1][name] < share * losses[0][name], name
+    wave = training._real(4)
+    assert losses[-1]["spectral"] < 0.5 * multi_resolution_spectral(torch.zeros_like(wave), wave).min()  # no silence
+
+
+def test_the_distance_to_the_box_is_zero_for_uniform_latents(make_training: MakeTraining) -> None:
+    training = make_training("default")
+    random = torch.Generator().manual_seed(5)
+    uniform = torch.rand(4000, 8, generator=random) * 2 - 1
+    distance = training._distance_to_box
+    assert distance(uniform) < 0.002
+    assert float(distance(torch.zeros(4000, 8))) == pytest.approx(1 / 3, rel=0.1)  # the variance of what it lacks
+    assert float(distance(uniform.sign())) > 0.03  # at the corners
+
+
+def test_mixtures_are_what_is_said_of_them(make_training: MakeTraining) -> None:
+    training = make_training("default")
+    source = torch.ones(400, training.config.segment)
+    training.others = []
+    mixture, gain, present = training._mix(source)
+    assert (present == 1).all()
+    assert gain.min() >= 10 ** (-9 / 20) and gain.max() <= 10 ** (9 / 20)
+    decibels = 20 * gain.log10()
+    assert abs(float(decibels.mean())) < 1 and float(decibels.std()) == pytest.approx(18 / 12**0.5, rel=0.1)
+    rest = (mixture - gain[:, None]).abs().amax(-1)  # noise of peak 1 at its own level
+    assert float((rest < 0.01).float().mean()) == pytest.approx(0.125, abs=0.05)  # one in eight is clean
+
+
+def test_with_other_sources_one_mixture_in_ten_lacks_the_source(make_training: MakeTraining) -> None:
+    training = make_training("default")
+    source = torch.full((400, training.config.segment), 100.0)  # far above any interference
+    mixture, gain, present = training._mix(source)
+    assert 0.05 < float((present == 0).float().mean()) < 0.16
+    absent = present == 0
+    assert mixture[absent].abs().max() < 4 and mixture[~absent].abs().amax(-1).min() > 20
+    assert gain[absent].max() < 0.1 < gain[~absent].min()
+
+
+# Health
+
+
+def test_a_young_generator_is_healthy(make_training: MakeTraining) -> None:
+    assert make_training("default").health() is None
+
+
+def test_silence_is_noticed(make_training: MakeTraining) -> None:
+    training = make_training("default")
+    training.average["generator.layers.4.weight"].zero_()
+    assert training.health() == "the generator has gone silent"
+
+
+def test_collapse_is_noticed(make_training: MakeTraining) -> None:
+    training = make_training("default")
+    training.average["generator.seed.weight"].zero_()  # it no longer hears its latents
+    training.average["generator.seed.bias"].fill_(1.0)
+    training.average["generator.layers.4.weight"].mul_(30)
+    assert training.health() == "the generator has collapsed: every latent gives the same sound"
+
+
+def test_numbers_gone_bad_are_noticed(make_training: MakeTraining) -> None:
+    training = make_training("default")
+    training.average["generator.layers.2.bias"].fill_(torch.nan)
+    assert training.health() == "the generator's output is not finite"
+
+
+def test_health_looks_without_touching(make_training: MakeTraining) -> None:
+    watched, alone = make_training("default"), make_training("default")
+    for number in range(2):
+        watched.health()
+        watched.step(number)
+        alone.step(number)
+    assert all(torch.equal(a, b) for a, b in zip(watched.average.values(), alone.average.values(), strict=True))
+
+
+# Beginning from a finished prior
+
+
+def test_start_from_takes_what_is_there_and_keeps_the_rest(make_training: MakeTraining) -> None:
+    donor, training = make_training("r3gan", seed=1), make_training("default")
+    before = weights_of(training)
+    training.start_from(donor.weights())  # a prior without an encoder
+    for name, value in donor.weights().items():
+        assert torch.equal(training.nets.get_parameter(name), value)
+        assert torch.equal(training.average[name], value)
+    for name, value in weights_of(training).items():
+        if name.startswith(("encoder", "critic")):
+            assert torch.equal(value, before[name])
+    after = {name: value.clone() for name, value in donor.weights().items()}
+    training.step(0)
+    assert all(torch.equal(donor.weights()[name], value) for name, value in after.items())  # a copy was taken
