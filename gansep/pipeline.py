@@ -25,6 +25,8 @@ from gansep.dsp.frames import OverlapAdd, crossfade
 from gansep.refine import Refinement, refine
 from gansep.types import Estimates, GansepError, Separator
 
+Windows = Callable[[int, int], Iterable[Tensor]]  # for a segment and a hop, in samples
+
 ANY_LENGTH_SECONDS = 10.0  # window of separators that take any length
 
 
@@ -61,7 +63,7 @@ class Track:
         on_error: told what went wrong with this track; the others go on. Unless given, the error is raised.
     """
 
-    windows: Callable[[int, int], Iterable[Tensor]]
+    windows: Windows
     sample_rate: int
     frames: int
     sink: Callable[[Tensor, Tensor], None]
@@ -106,10 +108,9 @@ def separate_tracks(
         batch = [row for row in batch if not row[0].failed]
         if not batch:
             continue
-        heard = [listen(window, track.sample_rate, segment, separator.sample_rate) for track, _, window in batch]
-        monos = torch.stack(heard)  # [B, segment]
+        monos = torch.stack([mono for *_, mono in batch])  # [B, segment]
         estimates = separator(monos.to(settings.device))
-        for row, (track, joiner, window) in enumerate(batch):
+        for row, (track, joiner, window, _) in enumerate(batch):
             if track.failed:
                 continue
             if track.on_estimates:
@@ -143,14 +144,15 @@ class _Joiner:
 
 def _batches(
     tracks: Iterable[Track], segment: int, rate: int, settings: Settings
-) -> Iterator[list[tuple[Track, _Joiner, Tensor]]]:
+) -> Iterator[list[tuple[Track, _Joiner, Tensor, Tensor]]]:
     batch = []
     for track in tracks:
         size, hop = segment_and_hop(segment, rate, track.sample_rate, settings.overlap)
         joiner = _Joiner(track, size, hop)
         with track.guarded():
-            for window in track.windows(size, hop):
-                batch.append((track, joiner, window))
+            for number, window in enumerate(track.windows(size, hop)):
+                mono = listen(window, track.sample_rate, segment, rate, left_of(track.frames, size, number * hop))
+                batch.append((track, joiner, window, mono))
                 if len(batch) == settings.batch:
                     yield batch
                     batch = []
@@ -160,10 +162,25 @@ def _batches(
         yield batch
 
 
-def listen(window: Tensor, sample_rate: int, segment: int, rate: int) -> Tensor:
-    """One channel of ``segment`` samples at ``rate`` from a window ``[C, T]`` at ``sample_rate``."""
-    mono = resample(mix_down(window), sample_rate, rate)[:segment]
+def listen(window: Tensor, sample_rate: int, segment: int, rate: int, left: int | None = None) -> Tensor:
+    """One channel of ``segment`` samples at ``rate`` from a window of a recording.
+
+    Args:
+        window: at ``sample_rate``, filled up with zeros if the recording ends in it.
+        left: samples from the window's start to the recording's end. A last window goes on with its own mirror image:
+            sound that is cut off by silence is nothing a prior knows. A recording of a single window stays as it is.
+    Shape: ``[C, T]`` to ``[segment]``.
+    """
+    mono = mix_down(window)
+    if left is not None and left < len(mono):
+        mono = torch.cat([mono[:left], mono[:left].flip(0)]).repeat(-(-len(mono) // (2 * left)))[: len(mono)]
+    mono = resample(mono, sample_rate, rate)[:segment]
     return F.pad(mono, (0, segment - len(mono)))
+
+
+def left_of(frames: int, size: int, start: int) -> int | None:
+    """``left`` of :func:`listen` for a window that starts at a sample of a recording."""
+    return frames - start if frames > size else None
 
 
 def _row(estimates: Estimates, row: int) -> Estimates:

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import torch
 
-from gansep.audio import AudioSource, find_audio, open_audio
+from gansep.audio import find_audio, open_audio
 from gansep.backends.choice import Choice, choose
 from gansep.backends.gan_prior import GanPrior
 from gansep.library import Prior, installed_priors, load_prior
 from gansep.nets.precision import pick_device
-from gansep.pipeline import listen, segment_and_hop
+from gansep.pipeline import Windows, left_of, listen, segment_and_hop
 from gansep.types import AudioError, GansepError, ModelError
 
 CHOICE_WINDOWS = 24  # windows of a recording that are heard to choose its sources
 QUIET = 1e-5  # peak below which a recording counts as silent, -100 dB of full scale
+
+OVERLAPS = {"fast": 0.5, "default": 0.75, "best": 0.875}  # share of a window that the next one repeats, by quality
 
 Failures = list[tuple[Path, GansepError]]
 
@@ -34,7 +36,7 @@ class Request:
         quality: ``fast``, ``default`` or ``best``. recipe: ``default`` or ``narayanaswamy2020``.
         steps, restarts: of the search, instead of what quality says.
         max_seconds: most time for the searches of the whole call.
-        raw: the generators' own waveforms instead of masks. overlap: share of a window that the next one repeats.
+        raw: the generators' own waveforms instead of masks.
         seed: of random starts. device: ``auto``, ``cpu``, ``cuda`` or ``mps``. library: folder of models.
     """
 
@@ -46,13 +48,19 @@ class Request:
     restarts: int | None = None
     max_seconds: float | None = None
     raw: bool = False
-    overlap: float = 0.5
     seed: int = 0
     device: str = "auto"
     library: Path | None = None
     batch: int = 16
 
+    @property
+    def overlap(self) -> float:
+        """Share of a window that the next one repeats; each sample is then heard in several contexts."""
+        return OVERLAPS[self.quality]
+
     def __post_init__(self) -> None:
+        if self.quality not in OVERLAPS:
+            raise GansepError(f"unknown quality {self.quality!r}; expected one of {', '.join(OVERLAPS)}")
         if (self.k is None) == (self.sources is None):
             raise GansepError("say either how many sources to find (-k 2) or which (--sources drums,piano)")
         if self.k is not None and self.k < 1:
@@ -103,9 +111,11 @@ def plan(inputs: Sequence[str | Path], request: Request, skip: Path | None = Non
             if path.is_dir():
                 raise AudioError(f"{path}: no sound files in this folder; expected wav, flac, ogg, mp3 or the like")
             with open_audio(path) as audio:
-                choice = None if request.k is None else _choose(audio, priors, request.k, device)
-                size, hop = segment_and_hop(segment, rate, audio.info.sample_rate, request.overlap)
-                windows = 1 + max(0, math.ceil((audio.info.frames - size) / hop))
+                info, choice = audio.info, None
+                if request.k is not None:
+                    choice = choose_for(audio.windows, info.frames, info.sample_rate, priors, request.k)
+                size, hop = segment_and_hop(segment, rate, info.sample_rate, request.overlap)
+                windows = 1 + max(0, math.ceil((info.frames - size) / hop))
                 plans.append(Planned(path, name, choice.priors if choice else tuple(priors), windows, choice))
         except AudioError as error:
             failed.append((path, error))
@@ -161,12 +171,21 @@ def _candidates(request: Request, device: torch.device) -> list[Prior]:
     return largest
 
 
-def _choose(audio: AudioSource, priors: Sequence[Prior], k: int, device: torch.device) -> Choice:
-    """Choose by the loud ones of up to 24 windows spread over the recording."""
-    rate = audio.info.sample_rate
-    size, _ = segment_and_hop(priors[0].segment, priors[0].sample_rate, rate, 0.5)
-    every = math.ceil(audio.info.frames / size / CHOICE_WINDOWS)
-    windows = islice(audio.windows(size, size), 0, None, every)
-    heard = torch.stack([listen(window, rate, priors[0].segment, priors[0].sample_rate) for window in windows])
+def choose_for(windows: Windows, frames: int, sample_rate: int, priors: Sequence[Prior], k: int) -> Choice:
+    """The ``k`` priors that explain a recording best, by the loud ones of up to 24 windows spread over it.
+
+    Args:
+        windows: gives windows ``[C, segment]`` for a segment and a hop in samples, as ``AudioSource.windows`` does.
+        frames: samples of the recording. sample_rate: Hz.
+        priors: candidates of one rate and segment.
+    """
+    segment, rate = priors[0].segment, priors[0].sample_rate
+    size, hop = segment_and_hop(segment, rate, sample_rate, 0.5)
+    every = math.ceil(max(1, (frames - size) / hop + 1) / CHOICE_WINDOWS)
+    picked = islice(enumerate(windows(size, hop)), 0, None, every)
+    heard = torch.stack(
+        [listen(window, sample_rate, segment, rate, left_of(frames, size, i * hop)) for i, window in picked]
+    )
     loud = heard.abs().amax(-1) > 0.05 * heard.abs().max()
+    device = next(priors[0].generator.parameters()).device
     return choose(priors, heard[loud | (heard.abs().max() < QUIET)].to(device), k)

@@ -6,7 +6,7 @@
 
 ``objectives`` trains one prior per objective for the same minutes on one thread and asks how near it comes to clean
 sounds it has never heard (spectral distance: after 100 steps of search, and from its encoder alone) and how well it
-separates beside the shipped priors. ``search`` and ``masks`` change one setting of the shipped default at a time.
+separates beside the shipped priors. ``search`` and ``masks`` change one setting at a time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from build_pretrained import PRIORS
 from quality import score, through
 
 from gansep.backends.gan_prior import QUALITIES, GanPrior, Recipe
-from gansep.inversion.descent import Settings
+from gansep.inversion.descent import Settings as Descent
 from gansep.inversion.objective import Objective
 from gansep.library import Prior, load_prior
 from gansep.losses import multi_resolution_spectral
 from gansep.metrics import bootstrap_interval
+from gansep.pipeline import Settings
 from gansep.refine import Refinement
 from gansep.research.protocol import TASKS, mixtures, split_files
 from gansep.training.api import PriorSettings, train_prior
 from gansep.training.data import Augmentation, draw, load_clips
 
-Variant = tuple[str, Recipe, Refinement]
+Variant = tuple[str, Recipe, Settings]
 
 
 def objectives(args: argparse.Namespace) -> None:
@@ -51,14 +52,14 @@ def objectives(args: argparse.Namespace) -> None:
         steps = prior.card.extra["steps"]
         heard = "-" if prior.encoder is None else f"{distance(prior, clean, 'encoder', 0):.3f}"
         found = distance(prior, clean, "zero" if prior.encoder is None else "encoder", 100)
-        start = QUALITIES["fast"] if prior.encoder is not None else Recipe(settings=Settings(200, 0.05), start="zero")
-        lines = list(separation([(objective, start, Refinement())], args, {args.source: prior}))
+        start = QUALITIES["fast"] if prior.encoder is not None else Recipe(settings=Descent(200, 0.05), start="zero")
+        lines = list(separation([(objective, start, Settings())], args, {args.source: prior}))
         print(f"| {objective} | {steps} | {found:.3f} | {heard} | {lines[0].split('|', 2)[2]}", flush=True)
 
 
 def distance(prior: Prior, clean: torch.Tensor, start: str, steps: int) -> float:
     """Mean spectral distance of clean sounds to the nearest that the prior plays."""
-    played = GanPrior([prior], Recipe(settings=Settings(steps, 0.05), start=start))(clean).waves[:, 0]
+    played = GanPrior([prior], Recipe(settings=Descent(steps, 0.05), start=start))(clean).waves[:, 0]
     return float(multi_resolution_spectral(played, clean).mean())
 
 
@@ -70,7 +71,7 @@ def separation(variants: list[Variant], args: argparse.Namespace, own: dict[str,
     tasks = [task for task in TASKS if not own or any(name in TASKS[task] for name in own)]
     examples = {task: list(mixtures(args.data, task, "wild", "dev", args.n, args.seed)) for task in tasks}
     loaded: dict[str, Prior] = dict(own)
-    for name, recipe, refinement in variants:
+    for name, recipe, settings in variants:
         cells, means = [], []
         for task in TASKS:
             if task not in tasks:
@@ -78,7 +79,7 @@ def separation(variants: list[Variant], args: argparse.Namespace, own: dict[str,
                 continue
             for source in TASKS[task]:
                 loaded.setdefault(source, load_prior(source, args.library))
-            stems = through(GanPrior([loaded[s] for s in TASKS[task]], recipe), examples[task], refinement)
+            stems = through(GanPrior([loaded[s] for s in TASKS[task]], recipe), examples[task], settings)
             gains = torch.stack([score(a, b)[0] for a, b in zip(stems, examples[task], strict=True)]).nanmean(1)
             low, high = bootstrap_interval(gains.numpy(), [m.group for m in examples[task]], args.seed)
             means.append(float(gains.nanmean()))
@@ -90,7 +91,7 @@ def search(args: argparse.Namespace) -> None:
     base = QUALITIES["default"]
 
     def step(objective: Objective | None = None, steps: int = 30, rate: float = 0.02, **other: object) -> Recipe:
-        return replace(base, objective=objective or base.objective, settings=Settings(steps, rate), **other)  # type: ignore[arg-type]
+        return replace(base, objective=objective or base.objective, settings=Descent(steps, rate), **other)  # type: ignore[arg-type]
 
     variants = {
         "0 steps": step(steps=0),
@@ -110,7 +111,7 @@ def search(args: argparse.Namespace) -> None:
     }
     chosen = {name: recipe for name, recipe in variants.items() if not args.only or args.only in name}
     print("| " + TABLE)
-    for line in separation([(name, recipe, Refinement()) for name, recipe in chosen.items()], args, {}):
+    for line in separation([(name, recipe, Settings()) for name, recipe in chosen.items()], args, {}):
         print(line, flush=True)
 
 
@@ -120,14 +121,16 @@ def masks(args: argparse.Namespace) -> None:
         f"{field} {value}": replace(base, **{field: value})
         for field, values in {
             "seconds": (0.032, 0.128),
-            "exponent": (1.0, 1.5, 2.0),
-            "floor": (0.0, 0.003, 0.01, 0.03),
+            "exponent": (1.0, 1.5, 3.0),
+            "floor": (0.0, 0.001, 0.01, 0.03),
             "residual": (0.3,),
         }.items()
         for value in values
     }
+    settings = {name: Settings(refinement=how) for name, how in variants.items()}
+    settings |= {f"overlap {overlap}": Settings(overlap) for overlap in (0.25, 0.75, 0.875)}
     print("| " + TABLE)
-    for line in separation([(name, QUALITIES["fast"], how) for name, how in variants.items()], args, {}):
+    for line in separation([(name, QUALITIES["fast"], how) for name, how in settings.items()], args, {}):
         print(line, flush=True)
 
 

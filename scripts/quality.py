@@ -16,22 +16,23 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gansep.backends.choice import choose
 from gansep.backends.gan_prior import QUALITIES, RECIPES, GanPrior
 from gansep.dsp.frames import split
-from gansep.library import find_models, load_prior
+from gansep.library import installed_priors, load_prior
 from gansep.metrics import bootstrap_interval, si_sdr_improvement, spectral_snr
-from gansep.pipeline import Settings, Track, listen, segment_and_hop, separate_tracks
+from gansep.pipeline import Settings, Track, listen, separate_tracks
+from gansep.planning import OVERLAPS, choose_for
 from gansep.refine import Refinement, refine
 from gansep.research.protocol import CONDITIONS, TASKS, Mixture, mixtures, split_files
 from gansep.training.data import load_clips
+from gansep.types import Estimates, Separator
 
 Row = Callable[[Sequence[Mixture], argparse.Namespace], list[Tensor]]  # to stems [S, C, T] of each mixture
 RATE = 16000
@@ -122,19 +123,38 @@ def dictionary(data: Path, name: str) -> np.ndarray:
     return model.components_
 
 
+class Remembering:
+    """A separator that answers what it was asked before from memory, so that raw and refined rows cost one search."""
+
+    def __init__(self, separator: GanPrior) -> None:
+        self.separator, self.answers = separator, {}
+        self.sources, self.sample_rate, self.segment = separator.sources, separator.sample_rate, separator.segment
+
+    def __call__(self, mixture: Tensor) -> Estimates:
+        key = mixture.numpy().tobytes()
+        if key not in self.answers:
+            self.answers[key] = self.separator(mixture)
+        return self.answers[key]
+
+
+@cache
+def separator_for(recipe: str, sources: tuple[str, ...], library: Path | None, seed: int) -> Remembering:
+    chosen = QUALITIES.get(recipe) or RECIPES[recipe]
+    return Remembering(GanPrior([load_prior(name, library) for name in sources], replace(chosen, seed=seed)))
+
+
 def search(recipe: str, raw: bool) -> Row:
     """A row of ours: a quality's or a recipe's search, refined or raw."""
 
     def run(examples: Sequence[Mixture], args: argparse.Namespace) -> list[Tensor]:
-        chosen = QUALITIES.get(recipe) or RECIPES[recipe]
-        priors = [load_prior(name, args.library) for name in examples[0].sources]
-        refinement = None if raw else Refinement()
-        return through(GanPrior(priors, replace(chosen, seed=args.seed)), examples, refinement)
+        separator = separator_for(recipe, examples[0].sources, args.library, args.seed)
+        settings = Settings(OVERLAPS.get(recipe, 0.5), refinement=None if raw else Refinement())
+        return through(separator, examples, settings)
 
     return run
 
 
-def through(separator: GanPrior, examples: Sequence[Mixture], refinement: Refinement | None) -> list[Tensor]:
+def through(separator: Separator, examples: Sequence[Mixture], settings: Settings) -> list[Tensor]:
     """Every example through the pipeline that files go through."""
     stems: list[list[Tensor]] = [[] for _ in examples]
 
@@ -147,7 +167,7 @@ def through(separator: GanPrior, examples: Sequence[Mixture], refinement: Refine
             lambda parts, _: stems[number].append(parts),
         )
 
-    separate_tracks((track(i) for i in range(len(examples))), separator, Settings(refinement=refinement))
+    separate_tracks((track(i) for i in range(len(examples))), separator, settings)
     return [torch.cat(parts, -1) for parts in stems]
 
 
@@ -201,15 +221,14 @@ def measure(row: str, task: str, condition: str, args: argparse.Namespace) -> di
 
 def measure_choice(task: str, condition: str, args: argparse.Namespace) -> dict:
     """How often the K priors chosen from all that are installed are the right ones."""
-    found = [model for model in find_models(args.library, "gan") if not model.shadowed]
-    priors = [load_prior(model) for model in found]
+    priors, _ = installed_priors(args.library)
     right = 0
     wrong: dict[str, int] = {}
     for example in mixtures(args.data, task, condition, args.split, args.n, args.seed):
-        size, _ = segment_and_hop(priors[0].segment, priors[0].sample_rate, example.sample_rate, 0.5)
-        windows = split(example.mixture, size, size)
-        heard = [listen(window, example.sample_rate, priors[0].segment, priors[0].sample_rate) for window in windows]
-        chosen = choose(priors, torch.stack(heard), len(example.sources))
+        mixture = example.mixture
+        chosen = choose_for(
+            partial(split, mixture), mixture.shape[1], example.sample_rate, priors, len(example.sources)
+        )
         names = "+".join(sorted(prior.name for prior in chosen.priors))
         if names == "+".join(sorted(example.sources)):
             right += 1

@@ -43,7 +43,7 @@ separate.GanPrior = planning.GanPrior = Halves
 library, *files = sys.argv[1:]
 peaks = []
 for number, file in enumerate(files):
-    wanted = dict(sources=["tone", "hiss"], library=library, raw=True, overlap=0.1)
+    wanted = dict(sources=["tone", "hiss"], library=library, raw=True, quality="fast")
     separate.separate_file(file, f"{library}-{number}", **wanted)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 print(*peaks)

@@ -194,7 +194,10 @@ def test_estimates_are_told_row_by_row_in_order() -> None:
     results = [Result(noise(1, 6_000, seed=1)), Result(3 * noise(1, 6_000, seed=2))]
     separate(results, Bands(), Settings(batch=4))
     for result in results:
-        expected = [window.square().mean() for window in split(result.wave[0], SEGMENT, SEGMENT // 2)]
+        windows = split(result.wave[0], SEGMENT, SEGMENT // 2)
+        left = 6_000 - (len(windows) - 1) * SEGMENT // 2  # of the last window; its own mirror image fills it up
+        last = torch.cat([windows[-1, :left], windows[-1, :left].flip(0)] * SEGMENT)[:SEGMENT]
+        expected = [window.square().mean() for window in (*windows[:-1], last)]
         assert torch.allclose(torch.cat([told.stats["level"] for told in result.told]), torch.stack(expected))
         assert all(told.waves.shape == (1, 2, SEGMENT) and told.sources == ("low", "high") for told in result.told)
 
@@ -298,3 +301,9 @@ def test_the_refinement_is_the_one_asked_for() -> None:
     result = Result(noise(1, 6_000))
     separate([result], Deaf(), Settings(refinement=Refinement(residual=1.0)))
     assert result.stems.sum(0).square().mean() < 0.01 * result.wave.square().mean()
+
+
+def test_a_last_window_goes_on_with_its_mirror_image() -> None:
+    window = torch.cat([torch.arange(1.0, 5.0), torch.zeros(6)])[None]  # four samples, then the recording is over
+    assert listen(window, RATE, 10, RATE, left=4).tolist() == [1, 2, 3, 4, 4, 3, 2, 1, 1, 2]
+    assert listen(window, RATE, 10, RATE).tolist() == window[0].tolist()  # a recording of one window ends in silence

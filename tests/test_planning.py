@@ -162,7 +162,7 @@ def test_bad_files(sound: MakeFile, tmp_path: Path, fast: dict[str, Any], kind: 
         ({"sources": ["tone", "gan/tone"]}, "sources need names of their own"),
         ({"sources": []}, "no priors given"),
         ({"k": 2, "recipe": "magic"}, "unknown recipe"),
-        ({"k": 2, "quality": "magic"}, "unknown recipe or quality"),
+        ({"k": 2, "quality": "magic"}, "unknown quality"),
         ({"k": 2, "steps": -1}, "steps must be at least 0"),
         ({"k": 2, "restarts": 0}, "restarts must be at least 1"),
         ({"k": 2, "max_seconds": 0.0}, "max seconds must be above 0"),

@@ -1,7 +1,9 @@
 """Which K of the installed priors explain a mixture: ``-k 2`` without names.
 
 Every prior answers once (its encoder's estimate); then sources are added one by one, each time the one that brings the
-sum of estimates nearest to the mixture. The cost grows with the number of priors, not with the number of sets.
+sum of their powers nearest to the mixture's, in log magnitude. Phases of generated sound mean nothing, so powers add.
+What a prior claims is weighed as it claims it, with no gain fitted afterwards: a prior that can play anything would
+else explain everything. The cost grows with the number of priors, not with the number of sets.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from gansep.types import ModelError
 if TYPE_CHECKING:
     from gansep.library import Prior
 
+FLOOR = 0.3  # magnitudes about 10 dB below a window's RMS magnitude count as nothing; chosen on dev
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -28,8 +32,9 @@ class Choice:
 
     Attributes:
         priors: the ``K`` chosen, in the order of the candidates.
-        scores: by name, what a source adds to the explained share of the mixture, last asked.
-        confidence: by name of a chosen source, how far it stood above the next candidate, 0 to 1.
+        scores: by name of every candidate, how much nearer it brought the sum to the mixture when last asked, as a
+            mean log ratio of magnitudes.
+        confidence: by name of a chosen source, how far it stood above the next candidate: 0 as good, 1 alone.
     """
 
     priors: tuple[Prior, ...]
@@ -50,44 +55,39 @@ def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
     if not 1 <= count <= len(priors):
         names = ", ".join(prior.name for prior in priors)
         raise ModelError(f"cannot choose {count} sources from {len(priors)} installed priors ({names})")
-    mixture = _picture(windows)  # [B, P]
-    pictures = {prior.name: _picture(_estimate(prior, windows)) for prior in priors}
-    chosen: list[Prior] = []
+    mixture = _power(windows)
+    powers = {prior.name: _power(_estimate(prior, windows)) for prior in priors}
+    heard = torch.zeros_like(mixture)  # power of the chosen ones
+    chosen: list[str] = []
     scores: dict[str, float] = {}
     confidence: dict[str, float] = {}
     while len(chosen) < count:
-        base = [pictures[prior.name] for prior in chosen]
-        rest = [prior for prior in priors if prior not in chosen]
-        shares = {p.name: _explained([*base, pictures[p.name]], mixture) for p in rest}
-        order = sorted(rest, key=lambda p: shares[p.name], reverse=True)
-        scores |= shares
-        margin = shares[order[0].name] - (shares[order[1].name] if len(order) > 1 else 0.0)
-        confidence[order[0].name] = float(torch.tensor(margin * MARGIN_SCALE).tanh())
-        chosen.append(order[0])
-    # in the order of the candidates, so that recordings with the same sources share a separator
-    return Choice(tuple(prior for prior in priors if prior in chosen), scores, confidence)
+        before = _distance(heard, mixture)
+        gains = {name: before - _distance(heard + powers[name], mixture) for name in powers if name not in chosen}
+        best, *others = sorted(gains, key=gains.__getitem__, reverse=True)
+        scores |= gains
+        confidence[best] = _lead(gains[best], gains[others[0]]) if others else 1.0
+        heard = heard + powers[best]
+        chosen.append(best)
+    return Choice(tuple(prior for prior in priors if prior.name in chosen), scores, confidence)
 
 
-MARGIN_SCALE = 20.0
+def _lead(best: float, second: float) -> float:
+    """Share of the best gain that the second one lacks, in [0, 1]; 0 where even the best one does not help."""
+    return min(1.0, (best - second) / best) if best > 0 else 0.0
 
 
 def _estimate(prior: Prior, windows: Tensor) -> Tensor:
-    recipe = Recipe(settings=Settings(steps=0))
-    return GanPrior([prior], recipe)(windows).waves[:, 0]
+    return GanPrior([prior], Recipe(settings=Settings(steps=0)))(windows).waves[:, 0]
 
 
-def _picture(waves: Tensor) -> Tensor:
-    """Compressed magnitudes, ``[B, T]`` to ``[B, F * N]``: power 2/3 lies between loudness and energy."""
-    return stft(waves, 512).abs().pow(2 / 3).flatten(1)
+def _power(waves: Tensor) -> Tensor:
+    """``[B, T]`` to ``[B, F, N]``."""
+    return stft(waves, 512).abs().square()
 
 
-def _explained(parts: Sequence[Tensor], whole: Tensor) -> float:
-    """Share of the energy of ``whole`` that a non-negative sum of ``parts`` leaves no error in, over all windows."""
-    stack = torch.stack(list(parts), 1)  # [B, S, P]
-    target = torch.einsum("bsp,bp->bs", stack, whole)
-    gram = torch.einsum("bsp,btp->bst", stack, stack)
-    gains = torch.ones_like(target)
-    for _ in range(100):
-        gains = gains * target / torch.einsum("bst,bt->bs", gram, gains).clamp_min(1e-12)
-    error = (whole - torch.einsum("bs,bsp->bp", gains, stack)).square().sum()
-    return float(1 - error / whole.square().sum().clamp_min(1e-12))
+def _distance(heard: Tensor, mixture: Tensor) -> float:
+    """Mean absolute log ratio of two spectrograms' magnitudes, each window at its own level."""
+    level = mixture.mean((-2, -1), keepdim=True).sqrt() + 1e-8
+    ours, theirs = heard.sqrt() / level + FLOOR, mixture.sqrt() / level + FLOOR
+    return float((ours.log() - theirs.log()).abs().mean())

@@ -161,14 +161,21 @@ def _sequence(pool: Sequence[Path], random: torch.Generator) -> tuple[Tensor, st
     file = _pick(pool, random)
     same = [other for other in pool if group(other) == group(file)]
     wave = torch.zeros(length)
-    at = 0.0
-    while at < length:
+    at = 0
+    while at < length:  # one event after another, up to 0.6 s apart
         event = _event(_pick(same, random), length, random)
-        event = event if len(event) == length else event * 10 ** (_uniform(random, -3, 3) / 20)
-        onset = int(at)
-        wave[onset : onset + len(event)] += event[: length - onset]
-        at += len(event) if len(event) == length else RATE * _uniform(random, 0.4, 1.4)
+        if len(event) < length:
+            event = _sounding(event) * 10 ** (_uniform(random, -3, 3) / 20)
+        part = event[: length - at]
+        wave[at : at + len(part)] += part
+        at += len(event) + int(_uniform(random, 0, 0.6) * RATE)
     wave = wave / wave.abs().max() * 10 ** (_uniform(random, -6, 6) / 20)
     angle = torch.tensor(_uniform(random, 0.15, 0.85)) * torch.pi / 2
     stereo = torch.stack([angle.cos() * wave, angle.sin() * wave])  # [2, T]
     return resample(stereo, RATE, 44100), group(file)
+
+
+def _sounding(wave: Tensor) -> Tensor:
+    """``[T]`` without what is more than 40 dB below its peak at either end."""
+    loud = (wave.abs() > 0.01 * wave.abs().max()).nonzero()
+    return wave[int(loud[0]) : int(loud[-1]) + 1]

@@ -26,20 +26,23 @@ class Chord(nn.Module):
 
 
 class Ear(nn.Module):
-    """An encoder that hears the same in everything, and counts how often and how much it is asked."""
+    """An encoder that hears how much of its chord is in a mixture, and counts how often and how much it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, wave: Tensor) -> None:
         super().__init__()
+        self.wave = wave
         self.asked: list[int] = []
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         self.asked.append(len(mixture))
-        return torch.zeros(len(mixture), 2), torch.full((len(mixture),), 0.5)
+        gain = (mixture @ self.wave).abs() / self.wave.square().sum()
+        return torch.zeros(len(mixture), 2), gain.clamp_min(1e-4)
 
 
 def prior(name: str, frequency: float, encoder: bool = True) -> Prior:
     card = Card(name, {"segment": SEGMENT, "latent": 2, "sample_rate": RATE}, RATE, SEGMENT, (name,))
-    return Prior(name, card, Chord(frequency), Ear() if encoder else None)
+    chord = Chord(frequency)
+    return Prior(name, card, chord, Ear(chord.wave) if encoder else None)
 
 
 FREQUENCIES = {"low": 170.0, "middle": 410.0, "high": 930.0, "top": 2110.0}
