@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FLOOR_DB = -80.0
 COLUMNS = 1600  # widest picture worth drawing; longer recordings are thinned by their maxima
-BLOCK_COLUMNS = 100  # columns drawn from one block of samples
+BLOCK = 800  # frames transformed at a time, about 13 s
 
 Blocks = Callable[[int, int], Iterable[Tensor]]
 
@@ -43,7 +43,7 @@ def spectrogram(audio: Blocks, frames: int, sample_rate: int) -> np.ndarray:
     """
     hop = max(16, round(0.016 * sample_rate))  # a quarter of a window of 64 ms
     stride = max(1, -(-frames // (hop * COLUMNS)))
-    block = BLOCK_COLUMNS * stride if stride > 1 else -(-frames // hop)  # frames of a block
+    block = max(1, BLOCK // stride) * stride if stride > 1 else -(-frames // hop)  # frames of a block
     columns = []
     for number, window in enumerate(audio((block + 4) * hop, block * hop)):
         mono = window.mean(0)[: frames - number * block * hop]
