@@ -35,7 +35,7 @@ class Refinement:
 
     seconds: float = 0.064
     exponent: float = 2.0
-    floor: float = 0.003
+    floor: float = 0.001
     residual: float = 0.0
 
 

@@ -96,6 +96,7 @@ def search(args: argparse.Namespace) -> None:
     variants = {
         "0 steps": step(steps=0),
         "0 steps, gains refitted": step(steps=0, refit=True),
+        "10 steps, anchor 50, all four losses": base,
         "30 steps, anchor 50": step(Objective(anchor=50.0)),
         "30 steps, anchor 10": step(Objective(anchor=10.0)),
         "30 steps, anchor 200": step(Objective(anchor=200.0)),
@@ -109,7 +110,7 @@ def search(args: argparse.Namespace) -> None:
         "30 steps, anchor 50, likelihood 0.1": step(Objective(anchor=50.0, likelihood=0.1)),
         "100 steps from zero": step(Objective(), 100, 0.05, start="zero"),
     }
-    chosen = {name: recipe for name, recipe in variants.items() if not args.only or args.only in name}
+    chosen = {name: recipe for name, recipe in variants.items() if not args.only or name in args.only.split(";")}
     print("| " + TABLE)
     for line in separation([(name, recipe, Settings()) for name, recipe in chosen.items()], args, {}):
         print(line, flush=True)
@@ -122,7 +123,7 @@ def masks(args: argparse.Namespace) -> None:
         for field, values in {
             "seconds": (0.032, 0.128),
             "exponent": (1.0, 1.5, 3.0),
-            "floor": (0.0, 0.001, 0.01, 0.03),
+            "floor": (0.0, 0.003, 0.01, 0.03),
             "residual": (0.3,),
         }.items()
         for value in values
@@ -140,8 +141,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path)
     parser.add_argument("--source", default="drums")
-    parser.add_argument("--objectives", default="wgan-gp,r3gan,reconstruction,default")
-    parser.add_argument("--only", help="only settings with this in their name")
+    parser.add_argument("--objectives", default="wgan-gp,r3gan,reconstruction")
+    parser.add_argument("--only", help="only these settings, as '0 steps;100 steps from zero'")
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--n", type=int, default=20, help="mixtures a task")
     parser.add_argument("--threads", type=int, default=1)
