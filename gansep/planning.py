@@ -61,6 +61,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.quality not in OVERLAPS:
             raise GansepError(f"unknown quality {self.quality!r}; expected one of {', '.join(OVERLAPS)}")
+        if isinstance(self.sources, str):  # "drums,piano", as on the command line
+            object.__setattr__(self, "sources", [name.strip() for name in self.sources.split(",")])
         if (self.k is None) == (self.sources is None):
             raise GansepError("say either how many sources to find (-k 2) or which (--sources drums,piano)")
         if self.k is not None and self.k < 1:

@@ -105,7 +105,13 @@ def save_samples(path: Path, waves: Tensor, sample_rate: int, title: str) -> Non
 
 def _draw(axis: Axes, image: np.ndarray, seconds: float, sample_rate: int, top: float) -> AxesImage:
     mesh = axis.imshow(
-        image, origin="lower", aspect="auto", cmap="magma", vmin=top + FLOOR_DB, vmax=top, extent=(0, seconds, 0, 64)
+        image,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=FLOOR_DB,
+        vmax=max(top, FLOOR_DB + 10),
+        extent=(0, seconds, 0, 64),
     )
     frequencies = [f for f in (250, 1000, 4000, 16000) if f < sample_rate / 2]
     axis.set_yticks([64 * _mel(f) / _mel(sample_rate / 2) for f in frequencies])
@@ -126,7 +132,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Sequence[float]]) -> None:
             line.set(color="black", linewidth=1.6)
     axis.set_title("loss (mean over windows)", loc="left", fontsize=10)
     axis.set_xlabel("step")
-    axis.legend(fontsize=8, ncols=len(curves), loc="upper right")
+    axis.legend(fontsize=8, ncols=len(curves), loc="center right")
     axis.tick_params(labelsize=8)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gansep.audio import AudioInfo, StemWriter, open_audio, shared_gain
 from gansep.plots import can_plot, save_separation, spectrogram
-from gansep.types import GansepError, OutputError
+from gansep.types import AudioError, GansepError, OutputError
 
 TEMPLATE = "{mix}/{source}.{ext}"
 FORMATS = ("wav", "flac")
@@ -113,6 +113,7 @@ class Result:
             raise OutputError(
                 f"cannot write to {layout.out} ({error.strerror}); choose another folder with -o"
             ) from error
+        self.energy = dict.fromkeys((*self.sources, "residual"), 0.0)  # of each stem so far
         self._writers: dict[str, StemWriter] = {}
         try:
             for name in (*self.sources, "residual"):
@@ -142,7 +143,11 @@ class Result:
 
     def add(self, stems: Tensor, mixture: Tensor) -> None:
         """Append the next samples: ``[S, C, n]`` and ``[C, n]``; the residual is what is left of the mixture."""
-        for writer, stem in zip(self._writers.values(), [*stems, mixture - stems.sum(0)], strict=True):
+        parts = [*stems, mixture - stems.sum(0)]
+        if not all(part.isfinite().all() for part in parts):
+            raise AudioError(f"{self.input}: its samples are too large to compute with; scale it to full scale 1")
+        for (source, writer), stem in zip(self._writers.items(), parts, strict=True):
+            self.energy[source] += float(stem.double().square().sum())
             writer.append(stem)
 
     def finish(self, report: Mapping[str, Any], losses: Mapping[str, Sequence[float]] | None = None) -> Separation:
@@ -169,8 +174,9 @@ class Result:
             staged[source] = self._staged(layout.path(self.name, source))
             writer.finish(staged[source], gain, layout.format, layout.subtype)
         places = {source: layout.path(self.name, source) for source in staged}
-        full = {"output_gain": gain, "files": {source: place.name for source, place in places.items()}, **report}
         json_place = layout.path(self.name, "separation", "json")
+        files = {source: Path(os.path.relpath(place, json_place.parent)).as_posix() for source, place in places.items()}
+        full = {"output_gain": gain, "files": files, **report}
         self._staged(json_place).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
         moves = [*places.values(), json_place]
         picture = None

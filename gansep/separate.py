@@ -29,7 +29,7 @@ from gansep.pipeline import Settings, Track, separate_tracks
 from gansep.planning import QUIET, Failures, Planned, Request, plan
 from gansep.refine import Refinement
 from gansep.results import Layout, Result, Separation
-from gansep.types import Estimates, GansepError
+from gansep.types import AudioError, Estimates, GansepError
 
 
 @dataclass
@@ -41,18 +41,27 @@ class Outcome:
 
 
 def separate_file(
-    path: str | Path, out: str | Path = "separated", *, layout: Layout | None = None, **wanted: Any
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    layout: Layout = Layout(),
+    **wanted: Any,
 ) -> Separation:
     """Separate one file.
 
     Args:
-        path: any sound file. out: folder for ``<mix>/<source>.wav``, ``residual.wav`` and ``separation.json``.
+        path: any sound file. out: folder for ``<mix>/<source>.wav``, ``residual.wav`` and ``separation.json``;
+            ``separated`` unless given. overwrite: whether existing results are replaced.
         layout: other file names or formats than the default.
         wanted: fields of :class:`gansep.planning.Request`, most of all ``k=2`` or ``sources=["drums", "piano"]``.
     Raises:
         GansepError: bad input, model or output folder.
     """
-    outcome = separate_files([path], Request(**wanted), replace(layout or Layout(), out=Path(out)))
+    if Path(path).is_dir():
+        raise AudioError(f"{path}: a folder, expected one sound file; use gansep.separate.separate_files")
+    layout = replace(layout, out=Path(out or layout.out), overwrite=overwrite or layout.overwrite)
+    outcome = separate_files([path], Request(**wanted), layout)
     if outcome.failed:
         raise outcome.failed[0][1]
     return outcome.done[0]
@@ -123,7 +132,14 @@ class _Work:
 
         def finish(track: Track) -> None:
             job = jobs.pop(id(track))
-            self.outcome.done.append(job.finish({"recipe": asdict(recipe), "raw": request.raw, "seed": request.seed}))
+            how = {
+                "quality": request.quality,
+                "overlap": settings.overlap,
+                "batch": settings.batch,
+                "device": str(device),
+            }
+            how |= {"recipe": asdict(recipe), "refinement": settings.refinement and asdict(settings.refinement)}
+            self.outcome.done.append(job.finish(how))
 
         try:
             separate_tracks(tracks(), GanPrior(group[0].priors, recipe), settings, finish)
@@ -166,7 +182,6 @@ class _Job:
         info = self.audio.info
         self.track = Track(self.audio.windows, info.sample_rate, info.frames, self.result.add, self._note)
         self.energy = self.explained = 0.0
-        self.power = torch.zeros(len(planned.priors))
         self.losses: dict[str, Tensor] = {}
         self.windows = 0
 
@@ -175,7 +190,6 @@ class _Job:
         self.windows += 1
         self.energy += energy
         self.explained += energy * float(estimates.stats.get("explained", torch.zeros(1)))
-        self.power += estimates.waves[0].square().sum(-1).cpu()
         for name, series in estimates.stats.items():
             if series.ndim == 2 and name not in ("gains", "fits"):  # [1, steps + 1]
                 self.losses[name] = _add(self.losses.get(name), series[0].cpu())
@@ -196,16 +210,16 @@ class _Job:
     def _report(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         planned, info = self.planned, self.audio.info
         silent = self.result.peak < QUIET
-        share = self.power / self.power.sum().clamp_min(1e-20)
+        total = max(sum(self.result.energy.values()), 1e-20)
         confidence = planned.choice.confidence if planned.choice else {}
         sources = {
             prior.name: {
                 "model": f"{prior.card.kind}/{prior.card.name}",
                 "sha256": prior.card.sha256,
-                "share_of_power": round(float(part), 4),
+                "share_of_power": round(self.result.energy[prior.name] / total, 4),
                 "confidence": confidence.get(prior.name),
             }
-            for prior, part in zip(planned.priors, share, strict=True)
+            for prior in planned.priors
         }
         return {
             "input": planned.path.name,

@@ -47,6 +47,7 @@ def lengthen(seconds: float, folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--qualities", default="fast,default,best")
     parser.add_argument("--minutes", type=float, default=0.0, help="length of the long recording; 0: leave it out")
     args = parser.parse_args()
     print(f"{args.threads} threads, torch {torch.__version__}")
@@ -56,7 +57,7 @@ def main() -> None:
         folder = Path(name)
         example, longer = read(EXAMPLE), lengthen(40, folder)
         short = example[0].shape[1] / example[1]
-        for quality in ("fast", "default", "best"):
+        for quality in args.qualities.split(","):
             flags = ("--sources", "drums,piano", "--quality", quality, "--no-picture")
             first, _ = command(EXAMPLE, folder / "out", args.threads, *flags)
             second, peak = command(longer, folder / "out", args.threads, *flags)

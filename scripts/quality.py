@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -196,14 +195,11 @@ def measure(row: str, task: str, condition: str, args: argparse.Namespace) -> di
     """One row of the table."""
     count = min(args.n, args.slow_n) if "narayanaswamy" in row else args.n
     examples = list(mixtures(args.data, task, condition, args.split, count, args.seed))
-    began = time.perf_counter()
     stems = ROWS[row](examples, args)
-    seconds = time.perf_counter() - began
     scores = [score(part.float(), example) for part, example in zip(stems, examples, strict=True)]
     gains = torch.stack([gain for gain, _ in scores])  # [n, S]
     snrs = torch.stack([snr for _, snr in scores])
     low, high = bootstrap_interval(gains.nanmean(1).numpy(), [example.group for example in examples], args.seed)
-    duration = sum(example.references.shape[-1] / example.sample_rate for example in examples)
     return {
         "task": task,
         "condition": condition,
@@ -215,7 +211,6 @@ def measure(row: str, task: str, condition: str, args: argparse.Namespace) -> di
         "median": float(gains.nanmedian()),
         "spectral_snr": float(snrs.nanmean()),
         "by_source": dict(zip(examples[0].sources, [round(float(x), 2) for x in gains.nanmean(0)], strict=True)),
-        "seconds_per_second": seconds / duration,
     }
 
 
@@ -246,7 +241,7 @@ def show(results: Iterable[dict]) -> None:
             print(
                 f"{where} {entry['row']} | {entry['n']} | {entry['si_sdr_improvement']:.1f} "
                 f"[{entry['low']:.1f}, {entry['high']:.1f}] | {entry['median']:.1f} | {entry['spectral_snr']:.1f} | "
-                f"{entry['seconds_per_second']:.2f} | {entry['by_source']} |",
+                f"{entry['by_source']} |",
                 flush=True,
             )
 
@@ -266,8 +261,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the results here, after every row")
     args = parser.parse_args()
     if not args.choice:
-        print("| task | condition | row | n | SI-SDR impr. dB [95 %] | median | spectral SNR dB | s/s | by source |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("| task | condition | row | n | SI-SDR impr. dB [95 %] | median | spectral SNR dB | by source |")
+        print("|---|---|---|---|---|---|---|---|")
     results = []
     for task in args.tasks.split(","):
         for condition in args.conditions.split(","):

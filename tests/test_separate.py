@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from gansep.backends.choice import Choice
 from gansep.backends.gan_prior import GanPrior, recipe_for
 from gansep.library import prior as prior_module
 from gansep.library import read_card
-from gansep.planning import Request
+from gansep.planning import OVERLAPS, Request
+from gansep.refine import Refinement
 from gansep.results import Layout, Separation
 from gansep.separate import separate_file, separate_files
 from gansep.types import Estimates, OutputError
@@ -220,7 +222,7 @@ def test_same_seed_same_bytes(sound: MakeFile, tmp_path: Path, tiny_library: Pat
         out = tmp_path / str(number)
         done = separate_file(path, out, seed=seed, layout=Layout(picture=False, float32=True), **wanted)
         contents.append([stem.read_bytes() for stem in (*done.stems.values(), done.residual)])
-        assert done.report["settings"]["seed"] == seed
+        assert done.report["settings"]["recipe"]["seed"] == seed
     assert contents[0] == contents[1]
 
 
@@ -246,15 +248,16 @@ def test_report(sound: MakeFile, tmp_path: Path, fast: dict[str, Any]) -> None:
     for name, source in report["sources"].items():
         assert source["model"] == f"gan/{name}"
         assert source["sha256"] == read_card(fast["library"] / "gan" / name).sha256
-        assert 0 <= source["confidence"] <= 1
+        assert source["confidence"] is None  # both installed priors are needed, none was left out
     assert sum(source["share_of_power"] for source in report["sources"].values()) == pytest.approx(1, abs=1e-3)
     assert report["versions"] == {
         "gansep": gansep.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    assert report["settings"]["seed"] == 7
-    assert report["settings"]["raw"] is False
+    assert report["settings"]["recipe"]["seed"] == 7
+    assert report["settings"]["refinement"] == asdict(Refinement())
+    assert report["settings"]["overlap"] == OVERLAPS[report["settings"]["quality"]]
     assert report["settings"]["recipe"]["settings"]["steps"] == 0
     assert report["seconds"] > 0
     assert done.picture == tmp_path / "mix" / "separation.png"

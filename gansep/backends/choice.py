@@ -3,7 +3,8 @@
 Every prior answers once (its encoder's estimate); then sources are added one by one, each time the one that brings the
 sum of their powers nearest to the mixture's, in log magnitude. Phases of generated sound mean nothing, so powers add.
 What a prior claims is weighed as it claims it, with no gain fitted afterwards: a prior that can play anything would
-else explain everything. The cost grows with the number of priors, not with the number of sets.
+else explain everything. (A prior without an encoder is judged by its middle latent, at a fitted gain.) The cost grows
+with the number of priors, not with the number of sets.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ class Choice:
 
     Attributes:
         priors: the ``K`` chosen, in the order of the candidates.
-        scores: by name of every candidate, how much nearer it brought the sum to the mixture when last asked, as a
+        scores: by name of every candidate, how much nearer it comes to the mixture by itself than silence does, as a
             mean log ratio of magnitudes.
-        confidence: by name of a chosen source, how far it stood above the next candidate: 0 as good, 1 alone.
+        confidence: by name of a chosen source, how far it stood above the best candidate that was left out: 0 as
+            good, 1 if nothing else helped; ``None`` if none was left out.
     """
 
     priors: tuple[Prior, ...]
     scores: dict[str, float]
-    confidence: dict[str, float]
+    confidence: dict[str, float | None]
 
 
 def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
@@ -58,23 +60,27 @@ def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
     mixture = _power(windows)
     powers = {prior.name: _power(_estimate(prior, windows)) for prior in priors}
     heard = torch.zeros_like(mixture)  # power of the chosen ones
-    chosen: list[str] = []
-    scores: dict[str, float] = {}
-    confidence: dict[str, float] = {}
-    while len(chosen) < count:
+    alone = _distance(torch.zeros_like(mixture), mixture)
+    rounds: dict[str, dict[str, float]] = {}  # what each candidate would have added when a source was chosen
+    while len(rounds) < count:
         before = _distance(heard, mixture)
-        gains = {name: before - _distance(heard + powers[name], mixture) for name in powers if name not in chosen}
-        best, *others = sorted(gains, key=gains.__getitem__, reverse=True)
-        scores |= gains
-        confidence[best] = _lead(gains[best], gains[others[0]]) if others else 1.0
+        gains = {name: before - _distance(heard + powers[name], mixture) for name in powers if name not in rounds}
+        best = max(gains, key=gains.__getitem__)
+        rounds[best] = gains
         heard = heard + powers[best]
-        chosen.append(best)
-    return Choice(tuple(prior for prior in priors if prior.name in chosen), scores, confidence)
+    confidence = {
+        name: _lead(gains[name], [gains[n] for n in gains if n not in rounds]) for name, gains in rounds.items()
+    }
+    scores = {name: alone - _distance(power, mixture) for name, power in powers.items()}
+    # in the order of the candidates, so that recordings with the same sources share a separator
+    return Choice(tuple(prior for prior in priors if prior.name in rounds), scores, confidence)
 
 
-def _lead(best: float, second: float) -> float:
-    """Share of the best gain that the second one lacks, in [0, 1]; 0 where even the best one does not help."""
-    return min(1.0, (best - second) / best) if best > 0 else 0.0
+def _lead(best: float, others: Sequence[float]) -> float | None:
+    """Share of a gain that the best candidate left out lacks, in [0, 1]; ``None`` where none was left out."""
+    if not others:
+        return None
+    return max(0.0, min(1.0, (best - max(others)) / best)) if best > 0 else 0.0
 
 
 def _estimate(prior: Prior, windows: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class GanPrior:
         solution = run_restarts(problem, starts, recipe.settings, on_step=self.on_step)
         scale = scale * (mixture.abs().amax(-1, keepdim=True) >= SILENT)
         stats = dict(solution.stats) | {
-            "gains": solution.point.log_gains.exp() * scale,
+            "gains": scale * (1.0 if recipe.objective.unit_peak else solution.point.log_gains.exp()),
             "explained": explained(solution.sources.sum(1), problem.mixture),
         }
         return Estimates(solution.sources * scale[:, None], self.sources, stats)

@@ -15,7 +15,6 @@ from gansep.types import GansepError
 if TYPE_CHECKING:
     from gansep.results import Separation
 
-BACKENDS = ("gan-prior",)
 QUALITIES = ("fast", "default", "best")
 RECIPES = ("default", "narayanaswamy2020")
 
@@ -30,7 +29,6 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("inputs", nargs="+", metavar="FILE", help="recordings, folders or patterns")
     parser.add_argument("-k", type=int, metavar="K", help="number of sources; which ones is found out")
     parser.add_argument("--sources", metavar="A,B", help="names of installed models or model folders, instead of -k")
-    parser.add_argument("--backend", choices=BACKENDS, default="gan-prior", help="how (default: gan-prior)")
     parser.add_argument("--quality", choices=QUALITIES, default="default", help="of the search")
     parser.add_argument("--recipe", choices=RECIPES, default="default", help="ours, or the published one")
     parser.add_argument("--steps", type=int, metavar="N", help="of the search, instead of what --quality says")

@@ -65,6 +65,7 @@ def random_starts(like: Point, count: int, random: torch.Generator, spread: floa
     """
     starts = [like]
     for _ in range(count - 1):
-        moved = (z + spread * (2 * torch.rand(z.shape, generator=random).to(z) - 1) for z in like.latents)
+        # one move for all windows of a batch, so that no window's result depends on which others are beside it
+        moved = (z + spread * (2 * torch.rand(1, z.shape[1], generator=random).to(z) - 1) for z in like.latents)
         starts.append(Point(tuple(moved), like.log_gains))
     return starts

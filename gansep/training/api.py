@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gansep.library import (
+    CARD,
     Card,
     Prior,
     find_model,
@@ -112,7 +113,7 @@ def train_prior(
     Raises:
         DataError: no such path, no audio, too little sound.
         ModelError: weights to begin with that are missing, damaged or of other sizes.
-        OutputError: a folder that cannot be written.
+        OutputError: a folder that cannot be written, or that holds a prior which is not to be resumed.
         TrainingError: losses not finite, silence, collapse; the last good weights are kept.
         KeyboardInterrupt: after Ctrl-C, once what was reached is saved.
     """
@@ -125,6 +126,8 @@ def train_prior(
     schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
     if not is_writable(folder):
         raise OutputError(f"{folder}: the prior cannot be written there; name another folder with -o")
+    if not resume and (folder / CARD).exists():
+        raise OutputError(f"{folder} holds a prior already; go on with --resume, remove it, or name another with -o")
     begin = _finished_weights(settings) if settings.init_from else None
     clips = load_clips(paths, settings.config.sample_rate)
     for reason in clips.skipped:

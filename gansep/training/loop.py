@@ -227,7 +227,9 @@ def load_checkpoint(trainee: Trainee, path: Path) -> Run:
         return Run(state["step"], state["seconds"], state["curve"], state["sums"])
     except Exception as error:  # torch raises half a dozen kinds for a damaged or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path} does not continue this training ({reason}); train without --resume") from error
+        raise ModelError(
+            f"{path} does not continue this training ({reason}); keep to those, or begin anew with another -o"
+        ) from error
 
 
 def thin(curve: list[tuple[int, dict[str, float]]]) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""What a prior may be trained for: three objectives as settings of one step.
+"""What a prior may be trained for: objectives as settings of one step.
 
 - ``wgan-gp``: as published (Donahue et al. 2019): Wasserstein loss with gradient penalty, five critic steps.
 - ``r3gan``: relativistic pairing with R1 and R2 penalties (Huang et al. 2024), one critic step.
@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,20 @@ class Objective:
     gain: float = 0.3
 
 
+_RECONSTRUCTION = Objective(
+    "r3gan",
+    batch=32,
+    rate=3e-4,
+    betas=(0.5, 0.98),
+    penalty=1.0,
+    penalty_every=4,
+    reconstruct=True,
+    adversarial=0.0,
+    adversarial_every=4,
+)
 OBJECTIVES: dict[str, Objective] = {
-    "default": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.02, 4, 5000),
-    "reconstruction": Objective("r3gan", 32, 3e-4, (0.5, 0.98), 1, 1.0, 4, True, 0.0, 4),
-    "r3gan": Objective("r3gan", 32, 2e-4, (0.5, 0.98), 1, 1.0, 4),
+    "default": replace(_RECONSTRUCTION, adversarial=0.02, adversarial_from=5000),
+    "reconstruction": _RECONSTRUCTION,
+    "r3gan": Objective("r3gan", batch=32, rate=2e-4, betas=(0.5, 0.98), penalty=1.0, penalty_every=4),
     "wgan-gp": Objective("wgan-gp", critic_steps=5),
 }

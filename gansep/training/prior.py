@@ -254,7 +254,7 @@ class PriorTraining:
         """
         if state["identity"] != self._identity():
             differs = [key for key, value in self._identity().items() if state["identity"].get(key) != value]
-            raise ValueError(f"it was made with other {' and '.join(differs)}")
+            raise ValueError(f"it was made with other {' and '.join(differs)}, or other priors installed")
         self.nets.load_state_dict(state["nets"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.player.load_state_dict(state["player"])

@@ -87,7 +87,7 @@ def test_restarts_keep_windows_of_different_starts_apart() -> None:
 
 
 def test_random_starts_surround_the_first() -> None:
-    like = Point((torch.full((50, 4), 0.2), torch.zeros(50, 2)), noise(50, 2))
+    like = Point((torch.full((5, 400), 0.2), torch.zeros(5, 200)), noise(5, 2))
     starts = random_starts(like, 4, torch.Generator().manual_seed(0), 0.5)
     assert len(starts) == 4 and starts[0] is like
     for start in starts[1:]:
@@ -95,6 +95,7 @@ def test_random_starts_surround_the_first() -> None:
             moved = z - z0
             assert moved.abs().max() <= 0.5 and abs(float(moved.mean())) < 0.1
             assert float(moved.std()) == pytest.approx(0.5 / 3**0.5, rel=0.2)  # uniform
+            assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-6)  # no window depends on the others
         assert torch.equal(start.log_gains, like.log_gains)
     assert not torch.equal(starts[1].latents[0], starts[2].latents[0])
     again = random_starts(like, 4, torch.Generator().manual_seed(0), 0.5)

@@ -232,3 +232,11 @@ def test_a_training_that_fails_keeps_its_last_good_weights(
         train_prior(data, settings=settings, out=good, resume=True)
     assert "\n" not in str(caught.value)
     assert (weights(good), (good / "training" / "checkpoint.pt").read_bytes()) == before
+
+
+def test_a_prior_is_not_trained_over(tmp_path: Path) -> None:
+    (tmp_path / "prior").mkdir()
+    (tmp_path / "prior" / "card.json").write_text("{}")
+    with pytest.raises(OutputError, match="holds a prior already; go on with --resume"):
+        train_prior(tmp_path, "tone", out=tmp_path / "prior")
+    assert (tmp_path / "prior" / "card.json").read_text() == "{}"
