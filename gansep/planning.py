@@ -37,7 +37,8 @@ class Request:
         steps, restarts: of the search, instead of what quality says.
         max_seconds: most time for the searches of the whole call.
         raw: the generators' own waveforms instead of masks.
-        seed: of random starts. batch: windows a separator gets at a time. device: ``auto``, ``cpu``, ``cuda`` or ``mps``. library: folder of models.
+        seed: of random starts. batch: windows a separator gets at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``. library: folder of models.
     """
 
     k: int | None = None
