@@ -155,7 +155,7 @@ def _extras() -> Iterator[Finding]:
         if util.find_spec(module) is not None:
             yield Finding("extras", extra, f"{module} {_version(module)}")
         else:
-            remedy = f"pip install 'gansep[{extra}]', or pip install {module}"
+            remedy = f"pip install {module}, or gansep with its extra [{extra}]"
             yield Finding("extras", extra, f"{module} is missing, so no {use}", remedy)
 
 
