@@ -67,7 +67,7 @@ class Run:
     """Where a training stands: what a checkpoint holds beside the trainee's own state.
 
     Attributes:
-        step: steps done. seconds: spent on them, over all sessions.
+        step: steps done. seconds: spent on them, resumed runs included.
         curve: ``[step, {loss: mean}]`` per checkpoint interval.
         sums: total and count of every loss since the last point of the curve.
         outcome: ``steps``, ``minutes`` or ``interrupted``.
