@@ -55,7 +55,7 @@ def refine(mixture: Tensor, sample_rate: int, estimates: Tensor, rate: int, how:
     >>> bool((stems.sum(1) - mixture).abs().max() < 1e-4)
     True
     """
-    n_fft, hop = _sizes(how.seconds, sample_rate)
+    n_fft, hop = analysis_sizes(how.seconds, sample_rate)
     spectrum = stft(mixture, n_fft, hop)  # [B, C, F, N]
     masks = make_masks(mixture.mean(1), sample_rate, estimates, rate, how)  # [B, S, F', N']
     masks = _carry(masks, spectrum.shape[-2:], sample_rate / rate)
@@ -68,19 +68,22 @@ def make_masks(mixture: Tensor, sample_rate: int, estimates: Tensor, rate: int, 
 
     Shape: ``[B, T]`` (used for the residual alone) and ``[B, S, T']`` to ``[B, S, F', N']``.
     """
-    n_fft, hop = _sizes(how.seconds, rate)
+    n_fft, hop = analysis_sizes(how.seconds, rate)
     power = stft(estimates, n_fft, hop).abs() ** how.exponent  # [B, S, F', N']
     rest = None
     if how.residual:
-        n_mix, hop_mix = _sizes(how.seconds, sample_rate)
+        n_mix, hop_mix = analysis_sizes(how.seconds, sample_rate)
         heard = stft(mixture, n_mix, hop_mix).abs() * (n_fft / n_mix)
         heard = _carry(heard[:, None], power.shape[-2:], rate / sample_rate)[:, 0] ** how.exponent
         rest = how.residual * (heard - power.sum(1)).clamp_min(0)
     return how.floor + (1 - how.floor * power.shape[1]) * wiener(power, rest)
 
 
-def _sizes(seconds: float, rate: int) -> tuple[int, int]:
-    """Window and hop, in samples; the window a multiple of four, so that frames of any two rates stay together."""
+def analysis_sizes(seconds: float, rate: int) -> tuple[int, int]:
+    """Window and hop in samples, for a window of ``seconds`` at ``rate`` Hz.
+
+    The window is a multiple of four, so that frames of any two rates stay together.
+    """
     hop = max(1, round(seconds * rate / 4))
     return 4 * hop, hop
 
