@@ -1,23 +1,27 @@
 """Train the priors in pretrained/ from the recordings they were made of.
 
     python scripts/build_pretrained.py --data DATA drums piano digits
+    python scripts/build_pretrained.py --data DATA --kind nmf drums piano digits
 
 DATA holds ``<class>/train`` and ``<class>/valid`` folders. Training uses ``train`` less the speakers, kits, pieces
-and recordings kept back as ``dev`` (gansep/research/protocol.py); the card's figures are measured on ``dev``. A run
-that was stopped goes on with --resume, to the same result.
+and recordings kept back as ``dev`` (gansep/research/sources.py); the card's figures are measured on ``dev``. A run
+that was stopped goes on with --resume, to the same result; a dictionary (--kind nmf) takes less than a minute and is
+not resumed.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from gansep.research.protocol import split_files
+from gansep.research.sources import split_files
 from gansep.training.api import PriorSettings, Provenance, train_prior
 from gansep.training.loop import Progress
+from gansep.training.nmf import DictionarySettings, train_dictionary
 
 CC_BY = "CC BY 4.0"
 PRIORS: dict[str, dict] = {
@@ -67,32 +71,38 @@ def parse() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", default=SHIPPED, help=f"of {', '.join(PRIORS)} (default: those shipped)")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path, default=Path("pretrained"))
+    parser.add_argument("--kind", choices=("gan", "nmf"), default="gan")
     parser.add_argument("--objective", default="default")
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.kind == "nmf" and args.resume:
+        parser.error("--resume belongs to --kind gan; a dictionary is learned at once")
+    return args
 
 
 def build(name: str, args: argparse.Namespace) -> Path:
     recipe = PRIORS[name]
     files = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "train")]
     held_out = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "dev")]
+    words = Provenance(recipe["data"], recipe["data_licence"], recipe["licence"], held_out=held_out)
+    out = args.library / args.kind / name
+    if args.kind == "nmf":
+        return train_dictionary(
+            files, name, DictionarySettings(seed=args.seed), out=out, provenance=words, on_event=report
+        )
     others = [split_files(args.data, kind, "train") for kind in recipe["others"]]
     return train_prior(
         files,
         name,
         PriorSettings(args.objective, args.steps, seed=args.seed, device="cpu"),
         interference=others,
-        out=args.library / "gan" / name,
+        out=out,
         resume=args.resume,
-        provenance=Provenance(
-            recipe["data"],
-            recipe["data_licence"],
-            recipe["licence"],
-            f"training recordings of {', '.join(recipe['others'])}, and coloured noise",
-            held_out,
+        provenance=replace(
+            words, interference=f"training recordings of {', '.join(recipe['others'])}, and coloured noise"
         ),
         on_event=report,
     )

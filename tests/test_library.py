@@ -296,7 +296,9 @@ def test_references(tiny_library: Path, monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert find_model("tone", library=tiny_library).folder == folder
 
 
-def test_a_bare_name_means_the_kind_that_is_needed(tmp_path: Path, make_prior: MakePrior) -> None:
+def test_a_bare_name_means_the_kind_that_is_needed(
+    tmp_path: Path, make_prior: MakePrior, nothing_packaged: None
+) -> None:
     make_prior(tmp_path, "tone")
     save_model(tmp_path / "nmf" / "tone", WEIGHTS, card("tone"))
     assert find_model("tone", "nmf", tmp_path).kind == "nmf"

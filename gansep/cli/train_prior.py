@@ -1,19 +1,37 @@
-"""``gansep train-prior``: a folder of one source's sounds to a prior."""
+"""``gansep train-prior``: a folder of one source's sounds to a prior, a generator or a dictionary."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gansep.cli.common import Subparsers, add_common, reporter
+from gansep.cli.common import Reporter, Subparsers, add_common, reporter
 from gansep.types import GansepError
 
 if TYPE_CHECKING:
+    from gansep.training.api import Provenance
     from gansep.training.loop import Progress
 
 OBJECTIVES = ("default", "reconstruction", "r3gan", "wgan-gp")
 SEGMENTS = (16384, 32768, 65536)
+DIVERGENCES = {"kl": "kullback-leibler", "is": "itakura-saito"}
+# What a flag that only one kind has is when it is not given; None in the parser tells that it was not.
+DEFAULTS = {
+    "gan": {
+        "steps": None,
+        "minutes": None,
+        "interference": None,
+        "objective": "default",
+        "dim": 32,
+        "segment": 16384,
+        "checkpoint_every": 500,
+        "resume": False,
+        "init_from": None,
+    },
+    "nmf": {"atoms": 32, "divergence": "kl"},
+}
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -25,27 +43,43 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="folders or files of one source")
     parser.add_argument("--name", help="of the source (default: the folder's name)")
-    parser.add_argument("--steps", type=int, metavar="N", help="stop after N steps (default: 20000, or no limit)")
-    parser.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
-    parser.add_argument("--interference", nargs="+", metavar="PATH", help="folders of other sounds, one source each")
-    parser.add_argument("--objective", choices=OBJECTIVES, default="default", help="what is trained for")
-    parser.add_argument("--dim", type=int, default=32, metavar="N", help="width of the networks (default: 32)")
-    parser.add_argument("--segment", type=int, choices=SEGMENTS, default=16384, help="samples a prior plays")
+    parser.add_argument("--kind", choices=tuple(DEFAULTS), default="gan", help="a generator, or an NMF dictionary")
     parser.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="(default: 16000)")
-    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="steps (default: 500)")
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, if there is one")
-    parser.add_argument("--init-from", metavar="MODEL", help="begin with a finished prior's weights")
     parser.add_argument("--licence", default="not stated", help="of the recordings, for the card")
-    add_common(parser, out="the model's folder (default: gan/NAME in the first writable library)")
+    gan = parser.add_argument_group("flags of --kind gan")
+    gan.add_argument("--steps", type=int, metavar="N", help="stop after N steps (default: 20000, or no limit)")
+    gan.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
+    gan.add_argument("--interference", nargs="+", metavar="PATH", help="folders of other sounds, one source each")
+    gan.add_argument("--objective", choices=OBJECTIVES, help="what is trained for (default: default)")
+    gan.add_argument("--dim", type=int, metavar="N", help="width of the networks (default: 32)")
+    gan.add_argument("--segment", type=int, choices=SEGMENTS, help="samples a prior plays (default: 16384)")
+    gan.add_argument("--checkpoint-every", type=int, metavar="N", help="steps (default: 500)")
+    gan.add_argument(
+        "--resume", action="store_true", default=None, help="continue from the last checkpoint, if there is one"
+    )
+    gan.add_argument("--init-from", metavar="MODEL", help="begin with a finished prior's weights")
+    nmf = parser.add_argument_group("flags of --kind nmf")
+    nmf.add_argument("--atoms", type=int, metavar="N", help="spectra in the dictionary (default: 32)")
+    nmf.add_argument("--divergence", choices=DIVERGENCES, help="Kullback-Leibler or Itakura-Saito (default: kl)")
+    add_common(parser, out="the model's folder (default: KIND/NAME in the first writable library)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; print where the prior is."""
-    from gansep.nets.wavegan import PriorConfig
-    from gansep.training.api import PriorSettings, Provenance, train_prior
+    from gansep.training.api import Provenance
 
-    _check(args)
+    _settle(args)
+    words = ", ".join(Path(path).resolve().name for path in args.data)
+    train = {"gan": _train_generator, "nmf": _train_dictionary}[args.kind]
+    print(train(args, Provenance(f"recordings in {words}", args.licence)))
+    return 0
+
+
+def _train_generator(args: argparse.Namespace, provenance: Provenance) -> Path:
+    from gansep.nets.wavegan import PriorConfig
+    from gansep.training.api import PriorSettings, train_prior
+
     steps = args.steps if args.steps or args.minutes else 20000
     settings = PriorSettings(
         args.objective,
@@ -58,31 +92,66 @@ def run(args: argparse.Namespace) -> int:
         init_from=args.init_from,
         library=args.library,
     )
-    words = ", ".join(Path(path).resolve().name for path in args.data)
     with reporter(args, "train-prior") as progress:
-
-        def note(event: Progress | str) -> None:
-            if isinstance(event, str):
-                progress.say(event)
-            else:
-                progress.update(event.step, steps, **event.losses, minutes_left=event.left / 60)
-
-        folder = train_prior(
+        return train_prior(
             args.data,
             args.name,
             settings,
             interference=args.interference,
             out=args.out,
             resume=args.resume,
-            provenance=Provenance(f"recordings in {words}", args.licence),
-            on_event=note,
+            provenance=provenance,
+            on_event=_teller(progress, steps),
         )
-    print(folder)
-    return 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    limits = {"--steps": args.steps, "--minutes": args.minutes, "--checkpoint-every": args.checkpoint_every}
-    for flag, value in (limits | {"--dim": args.dim, "--sample-rate": args.sample_rate}).items():
+def _train_dictionary(args: argparse.Namespace, provenance: Provenance) -> Path:
+    from gansep.training.nmf import DictionarySettings, train_dictionary
+
+    settings = DictionarySettings(
+        args.atoms, DIVERGENCES[args.divergence], seed=args.seed, sample_rate=args.sample_rate
+    )
+    with reporter(args, "train-prior") as progress:
+        return train_dictionary(
+            args.data,
+            args.name,
+            settings,
+            out=args.out,
+            library=args.library,
+            provenance=provenance,
+            on_event=_teller(progress, settings.iterations),
+        )
+
+
+def _teller(progress: Reporter, total: int | None) -> Callable[[Progress | str], None]:
+    """A callback that shows lines and steps."""
+
+    def note(event: Progress | str) -> None:
+        if isinstance(event, str):
+            progress.say(event)
+        else:
+            progress.update(event.step, total, **event.losses, minutes_left=event.left / 60)
+
+    return note
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Give the flags of this kind their defaults.
+
+    Raises:
+        GansepError: a flag of the other kind, or a number out of range.
+    """
+    for kind, flags in DEFAULTS.items():
+        for name, default in flags.items():
+            if kind == args.kind and getattr(args, name) is None:
+                setattr(args, name, default)
+            elif kind != args.kind and getattr(args, name) is not None:
+                raise GansepError(f"{_flag(name)} belongs to --kind {kind}, not to {args.kind}; leave it out")
+    for name in ("steps", "minutes", "checkpoint_every", "dim", "sample_rate", "atoms"):
+        value = getattr(args, name)
         if value is not None and not value > 0:
-            raise GansepError(f"{flag} must be above 0, got {value}")
+            raise GansepError(f"{_flag(name)} must be above 0, got {value}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

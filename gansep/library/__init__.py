@@ -8,6 +8,7 @@ Finding, listing and reading cards needs no torch, which these modules therefore
 """
 
 from gansep.library.card import CARD, WEIGHTS, Card, Found, read_card
+from gansep.library.dictionary import Dictionary, load_dictionary
 from gansep.library.prior import Prior, installed_priors, load_prior, verify
 from gansep.library.search import find_model, find_models, is_writable, models_in, search_path, writable_library
 from gansep.library.weights import load_weights, save_model
@@ -16,12 +17,14 @@ __all__ = [
     "CARD",
     "WEIGHTS",
     "Card",
+    "Dictionary",
     "Found",
     "Prior",
     "find_model",
     "find_models",
     "installed_priors",
     "is_writable",
+    "load_dictionary",
     "load_prior",
     "load_weights",
     "models_in",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansep.library.card import CARD, WEIGHTS, Card, Found
+from gansep.library.dictionary import check_dictionary
 from gansep.library.search import find_model, find_models
 from gansep.library.weights import load_weights
 from gansep.types import ModelError
@@ -109,12 +110,14 @@ def installed_priors(
 
 
 def verify(found: Found) -> list[str]:
-    """Problems of an installed model, one line each: card, checksum, file format, and for priors the networks."""
+    """Problems of an installed model, one line each: card, checksum, file format, and whether the weights fit."""
     try:
         weights = load_weights(found)
         problems = []
         if found.card.kind == "gan":
             _check_prior(found, weights)
+        if found.card.kind == "nmf":
+            check_dictionary(found, weights)
     except ModelError as error:
         return [str(error)]
     if (found.card.kind, found.card.name) != (found.kind, found.name):

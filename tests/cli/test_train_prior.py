@@ -14,11 +14,15 @@ import pytest
 import soundfile
 
 from gansep.cli import main
+from gansep.cli.train_prior import DEFAULTS
+from gansep.cli.train_prior import DIVERGENCES as OFFERED_DIVERGENCES
 from gansep.cli.train_prior import OBJECTIVES as OFFERED
 from gansep.cli.train_prior import SEGMENTS as OFFERED_SEGMENTS
-from gansep.library import load_prior, read_card
+from gansep.library import load_dictionary, load_prior, read_card
 from gansep.library import search as search_module
+from gansep.library.dictionary import DIVERGENCES
 from gansep.nets.wavegan import SEGMENTS
+from gansep.training.nmf import DictionarySettings
 from gansep.training.objectives import OBJECTIVES
 from gansep.training.prior import PriorTraining
 
@@ -57,6 +61,10 @@ def train(data: Path) -> Train:
 def test_flags_offer_what_there_is() -> None:
     assert set(OFFERED) == set(OBJECTIVES)
     assert tuple(OFFERED_SEGMENTS) == SEGMENTS
+    assert set(OFFERED_DIVERGENCES.values()) == set(DIVERGENCES)
+    shipped = DictionarySettings()
+    assert DEFAULTS["nmf"]["atoms"] == shipped.atoms
+    assert OFFERED_DIVERGENCES[str(DEFAULTS["nmf"]["divergence"])] == shipped.divergence
 
 
 def test_from_a_folder_to_a_prior(train: Train, capsys: Capture) -> None:
@@ -78,6 +86,27 @@ def test_from_a_folder_to_a_prior(train: Train, capsys: Capture) -> None:
     assert soundfile.info(training / "samples" / "step-000002.wav").frames == 8 * 16384
     assert (training / "samples" / "step-000002.png").read_bytes()[:4] == b"\x89PNG"
     assert list((training / "logs").glob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(("short", "full"), [("kl", "kullback-leibler"), ("is", "itakura-saito")])
+def test_from_a_folder_to_a_dictionary(data: Path, capsys: Capture, short: str, full: str) -> None:
+    flags = ["--kind", "nmf", "--atoms", "3", "--divergence", short, "--seed", "5", "--licence", "CC0-1.0"]
+    assert main(["train-prior", "--data", "hits", *flags, "--library", "library", "--progress", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "library/nmf/hits\n"
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert "6 s of sound in 2 files" in lines[0]["note"]
+    assert (lines[-1]["done"], lines[-1]["total"]) == (100, 100)
+    assert lines[-1]["divergence"] > 0
+    dictionary = load_dictionary("hits", "library")
+    assert dictionary.atoms.shape == (3, 513)
+    assert dictionary.divergence == full
+    assert (dictionary.card.seed, dictionary.card.data_licence) == (5, "CC0-1.0")
+    assert dictionary.card.data == "recordings in hits"
+    before = Path("library/nmf/hits/weights.safetensors").read_bytes()
+    assert main(["train-prior", "--data", "hits", *flags, "--library", "library", "-q"]) == 2
+    assert "library/nmf/hits holds a model already" in capsys.readouterr().err
+    assert Path("library/nmf/hits/weights.safetensors").read_bytes() == before
 
 
 def test_progress_has_losses_and_time_left(data: Path, capsys: Capture) -> None:
@@ -199,6 +228,24 @@ def test_silent_and_broken_files_are_named(train: Train, data: Path, capsys: Cap
         (["--data", "hits", "-o", "file"], "file: the prior cannot be written there"),
         (["--data", "hits", "--library", "file"], "no library can be written to"),
         ([], "the following arguments are required: --data"),
+        (["--data", "hits", "--kind", "magic"], "invalid choice: 'magic'"),
+        (["--data", "hits", "--atoms", "8"], "--atoms belongs to --kind nmf, not to gan; leave it out"),
+        (["--data", "hits", "--divergence", "is"], "--divergence belongs to --kind nmf"),
+        (["--data", "hits", "--kind", "nmf", "--minutes", "1"], "--minutes belongs to --kind gan, not to nmf"),
+        (["--data", "hits", "--kind", "nmf", "--steps", "5"], "--steps belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--objective", "default"], "--objective belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--resume"], "--resume belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--dim", "32"], "--dim belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--segment", "16384"], "--segment belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--init-from", "a"], "--init-from belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--interference", "hits"], "--interference belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--checkpoint-every", "5"], "--checkpoint-every belongs to --kind gan"),
+        (["--data", "hits", "--kind", "nmf", "--atoms", "0"], "--atoms must be above 0, got 0"),
+        (["--data", "hits", "--kind", "nmf", "--atoms", "600"], "atoms must be in 1 to 513"),
+        (["--data", "hits", "--kind", "nmf", "--divergence", "x"], "invalid choice: 'x'"),
+        (["--data", "missing", "--kind", "nmf"], "no such file or folder: missing"),
+        (["--data", "short", "--kind", "nmf"], "only 1.0 s of usable sound in 1 files"),
+        (["--data", "hits", "--kind", "nmf", "-o", "file"], "file: the dictionary cannot be written there"),
     ],
 )
 def test_refused(data: Path, capsys: Capture, arguments: list[str], said: str) -> None:
@@ -213,7 +260,7 @@ def test_refused(data: Path, capsys: Capture, arguments: list[str], said: str) -
     assert err.startswith("gansep: error: ")
     assert said in err
     assert err.count("\n") == 1
-    assert not list(Path().glob("library/gan/*"))
+    assert not list(Path().glob("library/*/*"))
     assert Path("file").read_bytes() == b"precious"
 
 
