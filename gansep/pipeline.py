@@ -23,11 +23,9 @@ from torch import Tensor
 from gansep.audio import mix_down, resample
 from gansep.dsp.frames import OverlapAdd, crossfade
 from gansep.refine import Refinement, refine
-from gansep.types import Estimates, GansepError, Separator
+from gansep.types import COMPONENT, Estimates, GansepError, Separator
 
 Windows = Callable[[int, int], Iterable[Tensor]]  # for a segment and a hop, in samples
-
-ANY_LENGTH_SECONDS = 10.0  # window of separators that take any length
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,14 @@ class Settings:
         batch: windows a separator gets at a time.
         refinement: how masks are made; ``None`` for the separator's own waveforms.
         device: where the separator computes.
+        longest: seconds of a window for separators that take any length; a shorter recording is one window.
     """
 
     overlap: float = 0.5
     batch: int = 16
     refinement: Refinement | None = field(default_factory=Refinement)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    longest: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= 0.9 or self.batch < 1:
@@ -89,6 +89,36 @@ def segment_and_hop(segment: int, rate: int, sample_rate: int, overlap: float) -
     return size, max(1, round(size * (1 - overlap)))
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How a recording is cut for a separator.
+
+    Attributes:
+        size, hop: samples of a window and between windows, at the recording's rate.
+        segment: samples of a window at the separator's ``rate``.
+        windows: how many there are.
+    """
+
+    size: int
+    hop: int
+    segment: int
+    rate: int
+    windows: int
+
+
+def cut_for(separator: Separator, frames: int, sample_rate: int, settings: Settings) -> Cut:
+    """How a recording of ``frames`` samples at ``sample_rate`` Hz is cut for a separator.
+
+    One that takes any length hears all of a recording at once, or windows of the longest length allowed.
+    """
+    rate = separator.sample_rate or sample_rate
+    whole = -(-frames * rate // sample_rate)
+    longest = whole if frames <= settings.longest * sample_rate else round(settings.longest * rate)
+    segment = separator.segment or max(1, longest)
+    size, hop = segment_and_hop(segment, rate, sample_rate, settings.overlap)
+    return Cut(size, hop, segment, rate, 1 + max(0, math.ceil((frames - size) / hop)))
+
+
 def separate_tracks(
     tracks: Iterable[Track],
     separator: Separator,
@@ -103,20 +133,19 @@ def separate_tracks(
         settings: how to cut and join.
         on_finish: told when a track's last samples are in its sink, in order.
     """
-    segment = separator.segment or round(ANY_LENGTH_SECONDS * separator.sample_rate)
-    for batch in _batches(tracks, segment, separator.sample_rate, settings):
+    for batch in _batches(tracks, separator, settings):
         batch = [row for row in batch if not row[0].failed]
         if not batch:
             continue
-        monos = torch.stack([mono for *_, mono in batch])  # [B, segment]
-        estimates = separator(monos.to(settings.device))
+        heard = torch.stack([heard for *_, heard in batch])  # [B, segment] or [B, C, segment]
+        estimates = separator(heard.to(settings.device))
         for row, (track, joiner, window, _) in enumerate(batch):
             if track.failed:
                 continue
             if track.on_estimates:
-                track.on_estimates(monos[row : row + 1], _row(estimates, row))
+                track.on_estimates(heard[row : row + 1], _row(estimates, row))
             waves = estimates.waves[row : row + 1].cpu()
-            stems = _finish(window, track.sample_rate, waves, separator.sample_rate, settings.refinement)
+            stems = _finish(window, track.sample_rate, waves, joiner.rate, settings.refinement)
             with track.guarded():
                 if joiner.push(torch.cat([stems, window[None]])) and on_finish:
                     on_finish(track)
@@ -125,17 +154,33 @@ def separate_tracks(
 class _Joiner:
     """Cross-fades a track's stems into its sink and knows when the track is whole."""
 
-    def __init__(self, track: Track, size: int, hop: int) -> None:
-        self.track, self.stream = track, OverlapAdd(size, hop, crossfade(size, hop))
-        self.left = 1 + max(0, math.ceil((track.frames - size) / hop))
+    def __init__(self, track: Track, cut: Cut, named: bool) -> None:
+        size, hop = cut.size, cut.hop
+        self.track, self.stream, self.rate = track, OverlapAdd(size, hop, crossfade(size, hop)), cut.rate
+        self.left, self.named = cut.windows, named
+        self.shared = size - hop  # samples two windows share
+        self.last: Tensor | None = None  # stems of the samples that the next window has too
 
     def push(self, layers: Tensor) -> bool:
         """Take a window's stems and, last, its mixture, ``[S + 1, C, size]``; True when the track is whole."""
+        if not self.named:
+            layers = torch.cat([self._in_order(layers[:-1]), layers[-1:]])
         self._pour(self.stream.push(layers))
         self.left -= 1
         if self.left == 0:
             self._pour(self.stream.flush(self.track.frames))
         return self.left == 0
+
+    def _in_order(self, stems: Tensor) -> Tensor:
+        """The stems of a method without names, each after the one of the window before that it continues."""
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
+        if self.last is not None and self.shared:
+            before, now = self.last.flatten(1), stems[..., : self.shared].flatten(1)  # [S, C * shared]
+            _, order = linear_sum_assignment(torch.cdist(before, now).numpy())
+            stems = stems[torch.from_numpy(order)]
+        self.last = stems[..., stems.shape[-1] - self.shared :]
+        return stems
 
     def _pour(self, layers: Tensor) -> None:
         if layers.shape[-1]:
@@ -143,16 +188,23 @@ class _Joiner:
 
 
 def _batches(
-    tracks: Iterable[Track], segment: int, rate: int, settings: Settings
+    tracks: Iterable[Track], separator: Separator, settings: Settings
 ) -> Iterator[list[tuple[Track, _Joiner, Tensor, Tensor]]]:
+    """Windows that a separator can be given together: of one shape, at most ``settings.batch``."""
+    named = not separator.sources[0].startswith(COMPONENT)
+    channels = getattr(separator, "channels", False)
     batch = []
     for track in tracks:
-        size, hop = segment_and_hop(segment, rate, track.sample_rate, settings.overlap)
-        joiner = _Joiner(track, size, hop)
+        cut = cut_for(separator, track.frames, track.sample_rate, settings)
+        joiner = _Joiner(track, cut, named)
         with track.guarded():
-            for number, window in enumerate(track.windows(size, hop)):
-                mono = listen(window, track.sample_rate, segment, rate, left_of(track.frames, size, number * hop))
-                batch.append((track, joiner, window, mono))
+            for number, window in enumerate(track.windows(cut.size, cut.hop)):
+                left = left_of(track.frames, cut.size, number * cut.hop)
+                heard = listen(window, track.sample_rate, cut.segment, cut.rate, left, mono=not channels)
+                if batch and batch[0][3].shape != heard.shape:
+                    yield batch
+                    batch = []
+                batch.append((track, joiner, window, heard))
                 if len(batch) == settings.batch:
                     yield batch
                     batch = []
@@ -162,20 +214,25 @@ def _batches(
         yield batch
 
 
-def listen(window: Tensor, sample_rate: int, segment: int, rate: int, left: int | None = None) -> Tensor:
-    """One channel of ``segment`` samples at ``rate`` from a window of a recording.
+def listen(
+    window: Tensor, sample_rate: int, segment: int, rate: int, left: int | None = None, mono: bool = True
+) -> Tensor:
+    """What a separator is given of a window of a recording: ``segment`` samples at ``rate``.
 
     Args:
         window: at ``sample_rate``, filled up with zeros if the recording ends in it.
         left: samples from the window's start to the recording's end. A last window goes on with its own mirror image:
             sound that is cut off by silence is nothing a prior knows. A recording of a single window stays as it is.
-    Shape: ``[C, T]`` to ``[segment]``.
+        mono: whether the channels become one.
+    Shape: ``[C, T]`` to ``[segment]``, or to ``[C, segment]``.
     """
-    mono = mix_down(window)
-    if left is not None and left < len(mono):
-        mono = torch.cat([mono[:left], mono[:left].flip(0)]).repeat(-(-len(mono) // (2 * left)))[: len(mono)]
-    mono = resample(mono, sample_rate, rate)[:segment]
-    return F.pad(mono, (0, segment - len(mono)))
+    wave = mix_down(window) if mono else window
+    length = wave.shape[-1]
+    if left is not None and left < length:
+        turn = torch.cat([wave[..., :left], wave[..., :left].flip(-1)], -1)
+        wave = torch.cat([turn] * -(-length // (2 * left)), -1)[..., :length]
+    wave = resample(wave, sample_rate, rate)[..., :segment]
+    return F.pad(wave, (0, segment - wave.shape[-1]))
 
 
 def left_of(frames: int, size: int, start: int) -> int | None:
@@ -190,10 +247,10 @@ def _row(estimates: Estimates, row: int) -> Estimates:
 
 
 def _finish(window: Tensor, sample_rate: int, waves: Tensor, rate: int, how: Refinement | None) -> Tensor:
-    """``[C, T]`` and ``[1, S, segment]`` to stems ``[S, C, T]``, masked or as the separator made them."""
+    """``[C, T]`` and ``[1, S, segment]`` (or ``[1, S, C, segment]``) to stems ``[S, C, T]``, masked or as they are."""
     if how is not None:
-        return refine(window[None], sample_rate, waves, rate, how)[0]
+        return refine(window[None], sample_rate, waves if waves.ndim == 3 else waves.mean(2), rate, how)[0]
     length = window.shape[-1]
-    raw = resample(waves[0], rate, sample_rate)[:, :length]
+    raw = resample(waves[0], rate, sample_rate)[..., :length]
     raw = F.pad(raw, (0, length - raw.shape[-1]))
-    return raw[:, None].expand(-1, window.shape[0], -1)
+    return raw if raw.ndim == 3 else raw[:, None].expand(-1, window.shape[0], -1)

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from gansep.audio import find_audio, open_audio
+from gansep.audio import AudioSource, find_audio, open_audio, read
+from gansep.backends import Wanted, make_separator, parse_backend, takes_seed
 from gansep.backends.choice import Choice, choose
-from gansep.backends.gan_prior import GanPrior
-from gansep.library import Prior, installed_priors, load_prior
+from gansep.backends.gan_prior import GanPrior, Recipe, recipe_for
+from gansep.library import Prior, installed_priors
 from gansep.nets.precision import pick_device
-from gansep.pipeline import Windows, left_of, listen, segment_and_hop
-from gansep.types import AudioError, GansepError, ModelError
+from gansep.pipeline import Settings, Windows, cut_for, left_of, listen, segment_and_hop
+from gansep.types import AudioError, GansepError, ModelError, Separator
 
 CHOICE_WINDOWS = 24  # windows of a recording that are heard to choose its sources
 QUIET = 1e-5  # peak below which a recording counts as silent, -100 dB of full scale
 
 OVERLAPS = {"fast": 0.5, "default": 0.75, "best": 0.875}  # share of a window that the next one repeats, by quality
+OVERLAP = 0.25  # of the long windows of back ends that take any length
 
 Failures = list[tuple[Path, GansepError]]
 
@@ -33,6 +36,8 @@ class Request:
 
     Attributes:
         k: number of sources to choose from the installed priors. sources: their names or model folders instead.
+        backend: a name of :data:`gansep.backends.BACKENDS`, with options as ``nmf:exponent=2`` if wanted.
+        references: files of the true sources, for the back end ``oracle``.
         quality: ``fast``, ``default`` or ``best``. recipe: ``default`` or ``narayanaswamy2020``.
         steps, restarts: of the search, instead of what quality says.
         max_seconds: most time for the searches of the whole call.
@@ -43,6 +48,8 @@ class Request:
 
     k: int | None = None
     sources: Sequence[str] | None = None
+    backend: str = "gan-prior"
+    references: Sequence[str | Path] = ()
     quality: str = "default"
     recipe: str = "default"
     steps: int | None = None
@@ -55,17 +62,26 @@ class Request:
     batch: int = 16
 
     @property
-    def overlap(self) -> float:
-        """Share of a window that the next one repeats; each sample is then heard in several contexts."""
-        return OVERLAPS[self.quality]
+    def searches(self) -> bool:
+        """Whether the back end is the latent search."""
+        return parse_backend(self.backend)[0] == "gan-prior"
+
+    def settings(self, separator: Separator) -> Settings:
+        """How recordings are cut and joined; windows of a search overlap more, so that each sample has contexts."""
+        overlap = OVERLAPS[self.quality] if self.searches else OVERLAP
+        refinement = None if self.raw else separator.refinement
+        whole = parse_backend(self.backend)[0] == "oracle"  # it knows the whole recording, not parts
+        longest = math.inf if whole else Settings().longest
+        return Settings(overlap, self.batch, refinement, pick_device(self.device), longest)
 
     def __post_init__(self) -> None:
         if self.quality not in OVERLAPS:
             raise GansepError(f"unknown quality {self.quality!r}; expected one of {', '.join(OVERLAPS)}")
         if isinstance(self.sources, str):  # "drums,piano", as on the command line
             object.__setattr__(self, "sources", [name.strip() for name in self.sources.split(",")])
-        if (self.k is None) == (self.sources is None):
+        if self.searches and (self.k is None) == (self.sources is None):
             raise GansepError("say either how many sources to find (-k 2) or which (--sources drums,piano)")
+        self._check_backend()
         if self.k is not None and self.k < 1:
             raise GansepError(f"k must be at least 1, got {self.k}")
         if self.sources is not None and len(set(self.sources)) != len(self.sources):
@@ -75,20 +91,29 @@ class Request:
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise GansepError(f"max seconds must be above 0, got {self.max_seconds}")
 
+    def _check_backend(self) -> None:
+        if not self.searches:
+            given = {"steps": self.steps, "restarts": self.restarts, "max-seconds": self.max_seconds}
+            given |= {"quality": self.quality != "default" or None, "recipe": self.recipe != "default" or None}
+            if wrong := [f"--{name}" for name, value in given.items() if value is not None]:
+                raise GansepError(f"{', '.join(wrong)}: of the search only, not of --backend {self.backend}")
+        if self.references and parse_backend(self.backend)[0] != "oracle":
+            raise GansepError(f"--references are for --backend oracle, got --backend {self.backend}")
+
 
 @dataclass(frozen=True)
 class Planned:
-    """One input: its name in the output, its sources, and how many windows it will be cut into."""
+    """One input: its name in the output, what takes it apart, and how many windows it will be cut into."""
 
     path: Path
     name: str
-    priors: tuple[Prior, ...]
+    separator: Separator
     windows: int
     choice: Choice | None = None
 
 
 def plan(inputs: Sequence[str | Path], request: Request, skip: Path | None = None) -> tuple[list[Planned], Failures]:
-    """Read headers, name results and choose sources.
+    """Read headers, name results and choose sources. Inputs with the same sources have one separator.
 
     Args:
         inputs: files and folders. request: the sources wanted.
@@ -97,16 +122,7 @@ def plan(inputs: Sequence[str | Path], request: Request, skip: Path | None = Non
         What can be separated, and what cannot be read.
     """
     files = expand(inputs, skip)
-    device = pick_device(request.device)
-    if request.sources is not None:
-        priors = [load_prior(source, request.library, device) for source in request.sources]
-        GanPrior(priors)  # refuses what cannot be combined before any file is read
-    else:
-        priors = _candidates(request, device)
-    names = [prior.name for prior in priors]
-    if len({*names, "residual"}) <= len(names):
-        raise ModelError(f"sources need names of their own, and 'residual' is taken, got {', '.join(names)}")
-    segment, rate = priors[0].segment, priors[0].sample_rate
+    find = _Finder(request)
     plans: list[Planned] = []
     failed: Failures = []
     for path, name in zip(files, unique_names(files), strict=True):
@@ -114,15 +130,82 @@ def plan(inputs: Sequence[str | Path], request: Request, skip: Path | None = Non
             if path.is_dir():
                 raise AudioError(f"{path}: no sound files in this folder; expected wav, flac, ogg, mp3 or the like")
             with open_audio(path) as audio:
-                info, choice = audio.info, None
-                if request.k is not None:
-                    choice = choose_for(audio.windows, info.frames, info.sample_rate, priors, request.k)
-                size, hop = segment_and_hop(segment, rate, info.sample_rate, request.overlap)
-                windows = 1 + max(0, math.ceil((info.frames - size) / hop))
-                plans.append(Planned(path, name, choice.priors if choice else tuple(priors), windows, choice))
+                separator, choice = find(audio)
+                info = audio.info
+            windows = cut_for(separator, info.frames, info.sample_rate, request.settings(separator)).windows
+            plans.append(Planned(path, name, separator, windows, choice))
         except AudioError as error:
             failed.append((path, error))
     return plans, failed
+
+
+class _Finder:
+    """Finds the separator of each recording: the one asked for, or one of the sources heard in it.
+
+    Raises:
+        ModelError: sources that are not installed or cannot be combined, before any file is read.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.device = pick_device(request.device)
+        choosing = request.searches and request.k is not None
+        self.candidates = candidates(request.k or 1, request.library, self.device) if choosing else []
+        self.oracle = parse_backend(request.backend)[0] == "oracle"
+        self.common = None if self.candidates or self.oracle else self._make(request.sources or ())
+        if self.oracle and not request.references:
+            raise ModelError("--backend oracle needs the true sources, as --references drums.wav piano.wav")
+        self.made: dict[tuple[str, ...], Separator] = {}
+        self._check_names([prior.name for prior in self.candidates] or (self.common.sources if self.common else ()))
+
+    def __call__(self, audio: AudioSource) -> tuple[Separator, Choice | None]:
+        info, request = audio.info, self.request
+        if self.common is not None:
+            return self.common, None
+        if self.oracle:
+            return self._oracle(audio), None
+        choice = choose_for(audio.windows, info.frames, info.sample_rate, self.candidates, request.k or 1)
+        names = tuple(prior.name for prior in choice.priors)
+        if names not in self.made:
+            self.made[names] = GanPrior(choice.priors, self._recipe())
+        return self.made[names], choice
+
+    def _make(self, sources: Sequence[str], **known: Any) -> Separator:
+        request = self.request
+        wanted = Wanted(tuple(sources), request.k, request.library, str(self.device), **known)
+        name, options = parse_backend(request.backend)
+        if request.searches:
+            return make_separator(name, wanted, recipe=self._recipe())
+        if takes_seed(name):
+            options = {"seed": request.seed} | options
+        return make_separator(name, wanted, **options)
+
+    def _recipe(self) -> Recipe:
+        request = self.request
+        said = {"steps": request.steps, "restarts": request.restarts, "seed": request.seed, "quality": request.quality}
+        said |= {"name": request.recipe} | parse_backend(request.backend)[1]
+        try:
+            return recipe_for(said.pop("recipe", said.pop("name")), **said)
+        except TypeError:
+            raise ModelError(f"--backend {request.backend}: gan-prior has no such option") from None
+
+    def _oracle(self, audio: AudioSource) -> Separator:
+        info = audio.info
+        references = {}
+        for path in map(Path, self.request.references):
+            wave, rate = read(path)
+            if (rate, *wave.shape) != (info.sample_rate, info.channels, info.frames):
+                raise AudioError(
+                    f"{path}: {wave.shape[1]} samples at {rate} Hz in {wave.shape[0]} channels, the mixture has "
+                    f"{info.frames} at {info.sample_rate} Hz in {info.channels}; references must fit their mixture"
+                )
+            references[path.stem] = wave
+        self._check_names(list(references))
+        return self._make((), references=references, sample_rate=info.sample_rate)
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        if len({*names, "residual"}) <= len(names):
+            raise ModelError(f"sources need names of their own, and 'residual' is taken, got {', '.join(names)}")
 
 
 def expand(inputs: Sequence[str | Path], skip: Path | None = None) -> list[Path]:
@@ -158,10 +241,13 @@ def unique_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _candidates(request: Request, device: torch.device) -> list[Prior]:
-    """The largest set of installed priors that can be combined."""
-    k = request.k or 1
-    priors, broken = installed_priors(request.library, device)
+def candidates(k: int, library: Path | None, device: torch.device) -> list[Prior]:
+    """The largest set of installed priors that can be combined, of which ``k`` are to be chosen.
+
+    Raises:
+        ModelError: fewer than ``k``.
+    """
+    priors, broken = installed_priors(library, device)
     if k > len(priors):
         names = ", ".join([prior.name for prior in priors] + [f"{name} (broken)" for name in broken]) or "none"
         raise ModelError(f"k = {k} needs {k} priors, installed: {names}; train more with gansep train-prior")

@@ -23,13 +23,12 @@ from torch import Tensor
 
 from gansep import __version__
 from gansep.audio import open_audio
-from gansep.backends.gan_prior import GanPrior, Recipe, recipe_for
-from gansep.nets.precision import pick_device
-from gansep.pipeline import Settings, Track, separate_tracks
+from gansep.backends.gan_prior import GanPrior
+from gansep.library import Card
+from gansep.pipeline import Track, separate_tracks
 from gansep.planning import QUIET, Failures, Planned, Request, plan
-from gansep.refine import Refinement
 from gansep.results import Layout, Result, Separation
-from gansep.types import AudioError, Estimates, GansepError
+from gansep.types import AudioError, Estimates, GansepError, Separator
 
 
 @dataclass
@@ -84,9 +83,9 @@ def separate_files(
     """
     plans, failed = plan(inputs, request, skip=layout.out)
     work = _Work(request, layout, sum(planned.windows for planned in plans), on_window, Outcome(failed=failed))
-    groups: dict[tuple[str, ...], list[Planned]] = defaultdict(list)
+    groups: dict[int, list[Planned]] = defaultdict(list)
     for planned in plans:
-        groups[tuple(prior.name for prior in planned.priors)].append(planned)
+        groups[id(planned.separator)].append(planned)
     made = [folder for folder in (layout.out, *layout.out.parents) if not folder.exists()]
     try:
         for group in groups.values():
@@ -113,10 +112,8 @@ class _Work:
 
     def separate(self, group: Sequence[Planned]) -> None:
         """Separate recordings that have the same sources, their windows in common batches."""
-        request = self.request
-        device = pick_device(request.device)
-        recipe = self._recipe(sum(planned.windows for planned in group))
-        settings = Settings(request.overlap, request.batch, None if request.raw else Refinement(), device)
+        separator = self._in_time(group[0].separator, sum(planned.windows for planned in group))
+        settings = self.request.settings(separator)
         jobs: dict[int, _Job] = {}
 
         def tracks() -> Iterator[Track]:
@@ -132,30 +129,26 @@ class _Work:
 
         def finish(track: Track) -> None:
             job = jobs.pop(id(track))
-            how = {
-                "quality": request.quality,
-                "overlap": settings.overlap,
-                "batch": settings.batch,
-                "device": str(device),
-            }
-            how |= {"recipe": asdict(recipe), "refinement": settings.refinement and asdict(settings.refinement)}
+            how = {name: value for name, value in asdict(settings).items() if name != "device"}
+            how |= {"backend": self.request.backend, "device": str(settings.device)}
+            if isinstance(separator, GanPrior):
+                how |= {"quality": self.request.quality, "recipe": asdict(separator.recipe)}
             self.outcome.done.append(job.finish(how))
 
         try:
-            separate_tracks(tracks(), GanPrior(group[0].priors, recipe), settings, finish)
+            separate_tracks(tracks(), separator, settings, finish)
         finally:
             for job in jobs.values():
                 job.close()
 
-    def _recipe(self, windows: int) -> Recipe:
-        """What to search with; a time limit is shared out by windows, and then by the calls they are batched to."""
+    def _in_time(self, separator: Separator, windows: int) -> Separator:
+        """The same search with its part of the time limit: by windows, and then by the calls they are batched to."""
         request = self.request
-        steps, restarts = request.steps, request.restarts
-        recipe = recipe_for(request.recipe, request.quality, steps=steps, restarts=restarts, seed=request.seed)
-        if request.max_seconds is None:
-            return recipe
+        if request.max_seconds is None or not isinstance(separator, GanPrior):
+            return separator
         seconds = request.max_seconds * windows / self.total / math.ceil(windows / request.batch)
-        return replace(recipe, settings=replace(recipe.settings, seconds=seconds))
+        recipe = separator.recipe
+        return GanPrior(separator.priors, replace(recipe, settings=replace(recipe.settings, seconds=seconds)))
 
     def _count(self) -> None:
         self.windows += 1
@@ -174,14 +167,14 @@ class _Job:
         self.planned, self.on_window, self.began = planned, on_window, time.monotonic()
         self.audio = open_audio(planned.path)
         try:
-            names = [prior.name for prior in planned.priors]
-            self.result = Result(planned.path, self.audio.info, planned.name, names, layout)
+            self.result = Result(planned.path, self.audio.info, planned.name, planned.separator.sources, layout)
         except GansepError:
             self.audio.close()
             raise
         info = self.audio.info
         self.track = Track(self.audio.windows, info.sample_rate, info.frames, self.result.add, self._note)
         self.energy = self.explained = 0.0
+        self.heard = False  # whether the separator says how much of the mixture it explains
         self.losses: dict[str, Tensor] = {}
         self.windows = 0
 
@@ -189,7 +182,9 @@ class _Job:
         energy = float(mixture.square().sum())
         self.windows += 1
         self.energy += energy
-        self.explained += energy * float(estimates.stats.get("explained", torch.zeros(1)))
+        if "explained" in estimates.stats:
+            self.heard = True
+            self.explained += energy * float(estimates.stats["explained"])
         for name, series in estimates.stats.items():
             if series.ndim == 2 and name not in ("gains", "fits"):  # [1, steps + 1]
                 self.losses[name] = _add(self.losses.get(name), series[0].cpu())
@@ -212,15 +207,17 @@ class _Job:
         silent = self.result.peak < QUIET
         total = max(sum(self.result.energy.values()), 1e-20)
         confidence = planned.choice.confidence if planned.choice else {}
+        cards: Sequence[Card | None] = getattr(planned.separator, "cards", ()) or [None] * len(self.result.sources)
         sources = {
-            prior.name: {
-                "model": f"{prior.card.kind}/{prior.card.name}",
-                "sha256": prior.card.sha256,
-                "share_of_power": round(self.result.energy[prior.name] / total, 4),
-                "confidence": confidence.get(prior.name),
+            source: {
+                "model": card and f"{card.kind}/{card.name}",
+                "sha256": card and card.sha256,
+                "share_of_power": round(self.result.energy[source] / total, 4),
+                "confidence": confidence.get(source),
             }
-            for prior in planned.priors
+            for source, card in zip(self.result.sources, cards, strict=True)
         }
+        known = self.heard and not silent
         return {
             "input": planned.path.name,
             "input_sha256": _sha256(planned.path),
@@ -228,7 +225,7 @@ class _Job:
             "channels": info.channels,
             "frames": info.frames,
             "sources": sources,
-            "explained": None if silent else round(self.explained / max(self.energy, 1e-20), 4),
+            "explained": round(self.explained / max(self.energy, 1e-20), 4) if known else None,
             "note": "the input is silent, and so are the stems" if silent else None,
             "scores": planned.choice.scores if planned.choice else None,
             "settings": dict(settings),

@@ -36,6 +36,7 @@ class Bands:
     segment: int | None = SEGMENT
     sample_rate: int = RATE
     sources: tuple[str, ...] = ("low", "high")
+    refinement: Refinement | None = None
     heard: list[Tensor] = field(default_factory=list)
 
     def __call__(self, mixture: Tensor) -> Estimates:
@@ -307,3 +308,76 @@ def test_a_last_window_goes_on_with_its_mirror_image() -> None:
     window = torch.cat([torch.arange(1.0, 5.0), torch.zeros(6)])[None]  # four samples, then the recording is over
     assert listen(window, RATE, 10, RATE, left=4).tolist() == [1, 2, 3, 4, 4, 3, 2, 1, 1, 2]
     assert listen(window, RATE, 10, RATE).tolist() == window[0].tolist()  # a recording of one window ends in silence
+
+
+# Separators of other kinds: any length, channels, no rate of their own, no names
+
+
+@dataclass
+class Swapping(Bands):
+    """Bands without names, whose order changes from call to call."""
+
+    sources: tuple[str, ...] = ("component-1", "component-2")
+
+    def __call__(self, mixture: Tensor) -> Estimates:
+        waves = super().__call__(mixture).waves
+        return Estimates(waves.flip(1) if len(self.heard) % 2 == 0 else waves, self.sources)
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5, 0.75])
+def test_components_without_names_go_on_in_order(overlap: float) -> None:
+    """A method that numbers what it finds may number it differently in each window; the stems do not jump."""
+    wave = (tone(300, RATE, 20_000) + 0.7 * tone(4_000, RATE, 20_000))[None]
+    result = Result(wave)
+    separate([result], Swapping(), Settings(overlap, batch=1, refinement=None))
+    inner = slice(2_000, 18_000)
+    expected = torch.stack([tone(300, RATE, 20_000), 0.7 * tone(4_000, RATE, 20_000)])[:, inner]
+    error = (result.stems[:, 0, inner] - expected).square().mean(-1) / expected.square().mean(-1)
+    assert error.max() < 0.02
+
+
+@dataclass
+class Sides(Bands):
+    """What is on the left is one source, what is on the right the other."""
+
+    sources: tuple[str, ...] = ("left", "right")
+    channels: bool = True
+
+    def __call__(self, mixture: Tensor) -> Estimates:
+        self.heard.append(mixture.clone())
+        keep = torch.eye(2)[:, :, None]  # [S, C, 1]
+        return Estimates(mixture[:, None] * keep, self.sources)
+
+
+def test_a_separator_that_hears_channels() -> None:
+    """It is given every channel, resampled, and its stems have every channel."""
+    wave = torch.stack([tone(300, 44_100, 30_000), tone(700, 44_100, 30_000)])
+    result = Result(wave, 44_100)
+    separator = Sides()
+    separate([result], separator, Settings(0.5, refinement=None))
+    assert {tuple(batch.shape[1:]) for batch in separator.heard} == {(2, SEGMENT)}
+    expected = wave * torch.eye(2)[:, :, None]
+    assert result.stems.shape == expected.shape
+    assert (result.stems - expected)[..., 500:-500].abs().max() < 0.03  # resampled twice
+    masked = Result(wave, 44_100)
+    separate([masked], Sides(), Settings(0.5, refinement=Refinement()))
+    torch.testing.assert_close(masked.stems.sum(0), wave, atol=1e-4, rtol=0)
+
+
+def test_a_separator_without_a_rate_works_at_the_recordings() -> None:
+    wave = noise(1, 30_000)
+    result = Result(wave, 22_050)
+    separator = Nothing(segment=None, sample_rate=None)  # type: ignore[arg-type]
+    separate([result], separator, Settings(refinement=None))
+    assert [tuple(batch.shape) for batch in separator.heard] == [(1, 30_000)]
+    torch.testing.assert_close(result.stems[0], wave)
+
+
+def test_short_recordings_are_one_window_of_their_own_length() -> None:
+    """Recordings of one length share a batch, others do not, and none is filled up with silence."""
+    results = [Result(noise(1, frames)) for frames in (3_000, 3_000, 5_000)]
+    separator = Nothing(segment=None)
+    separate(results, separator, Settings(refinement=None, longest=0.25))
+    assert [tuple(batch.shape) for batch in separator.heard] == [(2, 3_000), (2, 4_000)]
+    for result in results:
+        torch.testing.assert_close(result.stems[0], result.wave)

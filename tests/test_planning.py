@@ -91,7 +91,7 @@ def test_broken_models_are_no_candidates(sound: MakeFile, tmp_path: Path, make_p
     weights = make_prior(library, "hiss") / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     plans, _ = plan([path], Request(k=1, library=library))
-    assert [prior.name for prior in plans[0].priors] == ["tone"]
+    assert list(plans[0].separator.sources) == ["tone"]
     with pytest.raises(ModelError, match=r"k = 2 needs 2 priors, installed: tone, hiss \(broken\); train more"):
         plan([path], Request(k=2, library=library))
     with pytest.raises(ModelError, match="damaged or changed"):
@@ -100,7 +100,7 @@ def test_broken_models_are_no_candidates(sound: MakeFile, tmp_path: Path, make_p
 
 def test_plan(sound: MakeFile, tmp_path: Path, fast: dict[str, Any]) -> None:
     plans, failed = plan([sound("mix.wav", 40_000), tmp_path / "missing.wav"], Request(k=1, **fast))
-    assert [(planned.name, planned.windows, len(planned.priors)) for planned in plans] == [("mix", 4, 1)]
+    assert [(planned.name, planned.windows, len(planned.separator.sources)) for planned in plans] == [("mix", 4, 1)]
     assert plans[0].choice is not None
     assert set(plans[0].choice.scores) == set(BOTH)
     assert [path.name for path, _ in failed] == ["missing.wav"]
@@ -160,7 +160,7 @@ def test_bad_files(sound: MakeFile, tmp_path: Path, fast: dict[str, Any], kind: 
         ({"sources": ["tone", "nobody"]}, "no gan model 'nobody', .* installed: hiss, tone"),
         ({"sources": ["tone", "tone"]}, "each source may be named once"),
         ({"sources": ["tone", "gan/tone"]}, "sources need names of their own"),
-        ({"sources": []}, "no priors given"),
+        ({"sources": []}, "needs the names of its sources"),
         ({"k": 2, "recipe": "magic"}, "unknown recipe"),
         ({"k": 2, "quality": "magic"}, "unknown quality"),
         ({"k": 2, "steps": -1}, "steps must be at least 0"),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import gansep
-from gansep import planning
+from gansep import library, planning
 from gansep.audio import read
 from gansep.backends.choice import Choice
 from gansep.backends.gan_prior import GanPrior, recipe_for
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("nothing_packaged")
 def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """Models loaded, and the number of windows of each call of the separator."""
     heard: dict[str, list[Any]] = {"loaded": [], "windows": []}
-    load, call = planning.load_prior, GanPrior.__call__
+    load, call = prior_module.load_prior, GanPrior.__call__
 
     def counting_load(reference: Any, *arguments: Any, **named: Any) -> Any:
         prior = load(reference, *arguments, **named)
@@ -49,7 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
         heard["windows"].append(len(mixture))
         return call(self, mixture)
 
-    for place in (planning, prior_module):  # by name, and all that are installed
+    for place in (library, prior_module):  # by name, and all that are installed
         monkeypatch.setattr(place, "load_prior", counting_load)
     monkeypatch.setattr(GanPrior, "__call__", counting_call)
     return heard

@@ -18,6 +18,7 @@ from gansep.inversion.descent import Settings
 from gansep.inversion.objective import Objective, Point, Problem, Value, fit_gains
 from gansep.inversion.restarts import random_starts, run_restarts
 from gansep.nets.precision import autocast
+from gansep.refine import Refinement
 from gansep.types import Estimates, ModelError
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class GanPrior:
         self.priors, self.recipe, self.overlap, self.on_step = tuple(priors), recipe, overlap, on_step
         self.sources = tuple(prior.name for prior in priors)
         self.sample_rate, self.segment = priors[0].sample_rate, priors[0].segment
+        self.cards = tuple(prior.card for prior in priors)
+        self.refinement = Refinement()
 
     def __call__(self, mixture: Tensor) -> Estimates:
         """Search every window of a batch. Shape: ``[B, segment]`` to ``waves [B, S, segment]``.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gansep.backends import BACKENDS
 from gansep.cli.common import Subparsers, add_common, reporter
 from gansep.types import GansepError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 QUALITIES = ("fast", "default", "best")
 RECIPES = ("default", "narayanaswamy2020")
+BACKEND_HELP = f"{', '.join(BACKENDS)}; with options as nmf:exponent=2 (default: gan-prior)"
+FIELDS = ("backend", "references", "quality", "recipe", "steps", "restarts", "max_seconds", "raw")  # of a Request
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -29,6 +32,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("inputs", nargs="+", metavar="FILE", help="recordings, folders or patterns")
     parser.add_argument("-k", type=int, metavar="K", help="number of sources; which ones is found out")
     parser.add_argument("--sources", metavar="A,B", help="names of installed models or model folders, instead of -k")
+    parser.add_argument("--backend", default="gan-prior", metavar="NAME", help=BACKEND_HELP)
+    parser.add_argument("--references", nargs="+", default=(), metavar="FILE", help="true sources, for oracle")
     parser.add_argument("--quality", choices=QUALITIES, default="default", help="of the search")
     parser.add_argument("--recipe", choices=RECIPES, default="default", help="ours, or the published one")
     parser.add_argument("--steps", type=int, metavar="N", help="of the search, instead of what --quality says")
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     request = Request(
         k=args.k,
         sources=[name.strip() for name in args.sources.split(",")] if args.sources is not None else None,
-        **{name: getattr(args, name) for name in ("quality", "recipe", "steps", "restarts", "max_seconds", "raw")},
+        **{name: getattr(args, name) for name in FIELDS},
         seed=args.seed,
         device=args.device,
         library=args.library,
@@ -73,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         plans, failed = plan(inputs, request, skip=layout.out)
         for planned in plans:
-            for prior in planned.priors:
-                print(f"{planned.path} -> {layout.out / layout.path(planned.name, prior.name)}")
+            for source in planned.separator.sources:
+                print(f"{planned.path} -> {layout.out / layout.path(planned.name, source)}")
         return _code(len(plans), failed)
     with reporter(args, "separate", "window") as progress:
         outcome = separate_files(inputs, request, layout, progress.update)
@@ -104,7 +109,8 @@ def describe(separation: Separation) -> str:
 def _sureness(report: Mapping[str, Any]) -> str:
     sure = {name: source["confidence"] for name, source in report["sources"].items()}
     chosen = ", ".join(name + (f" ({value:.0%} sure)" if value is not None else "") for name, value in sure.items())
-    return f"{chosen}; the priors explain {report['explained']:.0%} of it"
+    explained = report["explained"]
+    return chosen if explained is None else f"{chosen}; the priors explain {explained:.0%} of it"
 
 
 def _code(done: int, failed: Sequence[tuple[Path, GansepError]]) -> int:
