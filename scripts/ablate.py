@@ -19,17 +19,18 @@ from pathlib import Path
 
 import torch
 from build_pretrained import PRIORS
-from quality import score, through
 
 from gansep.backends.gan_prior import QUALITIES, GanPrior, Recipe
 from gansep.inversion.descent import Settings as Descent
 from gansep.inversion.objective import Objective
 from gansep.library import Prior, load_prior
 from gansep.losses import multi_resolution_spectral
-from gansep.metrics import bootstrap_interval
+from gansep.metrics import bootstrap_interval, si_sdr_improvement
 from gansep.pipeline import Settings
 from gansep.refine import Refinement
-from gansep.research.protocol import TASKS, mixtures, split_files
+from gansep.research.protocol import TASKS, Mixture, mixtures
+from gansep.research.running import through
+from gansep.research.sources import split_files
 from gansep.training.api import PriorSettings, train_prior
 from gansep.training.data import Augmentation, draw, load_clips
 
@@ -80,11 +81,17 @@ def separation(variants: list[Variant], args: argparse.Namespace, own: dict[str,
             for source in TASKS[task]:
                 loaded.setdefault(source, load_prior(source, args.library))
             stems = through(GanPrior([loaded[s] for s in TASKS[task]], recipe), examples[task], settings)
-            gains = torch.stack([score(a, b)[0] for a, b in zip(stems, examples[task], strict=True)]).nanmean(1)
+            gains = torch.stack([improvement(a, b) for a, b in zip(stems, examples[task], strict=True)]).nanmean(1)
             low, high = bootstrap_interval(gains.numpy(), [m.group for m in examples[task]], args.seed)
             means.append(float(gains.nanmean()))
             cells.append(f"{means[-1]:.2f} [{low:.1f}, {high:.1f}]")
         yield f"| {name} | {' | '.join(cells)} | {sum(means) / len(means):.2f} |"
+
+
+def improvement(stems: torch.Tensor, example: Mixture) -> torch.Tensor:
+    """SI-SDR improvement of each source, all channels as one signal, ``[S]``."""
+    mixture = example.mixture.flatten()
+    return si_sdr_improvement(stems.flatten(1), example.references.flatten(1), mixture.expand(len(stems), -1))
 
 
 def search(args: argparse.Namespace) -> None:

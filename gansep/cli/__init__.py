@@ -17,10 +17,10 @@ from contextlib import suppress
 from typing import NoReturn
 
 from gansep import __version__
-from gansep.cli import doctor, priors, separate, train_prior
+from gansep.cli import compare, doctor, evaluate, priors, separate, train_prior
 from gansep.types import GansepError
 
-VERBS = (train_prior, separate, priors, doctor)  # in the order of the help text
+VERBS = (train_prior, separate, evaluate, compare, priors, doctor)  # in the order of the help text
 
 INTERRUPTED = 130
 
