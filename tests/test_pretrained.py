@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gansep.audio import read
+from gansep.audio import read, write
 from gansep.backends.gan_prior import QUALITIES, RECIPES, GanPrior
 from gansep.dsp.frames import split
 from gansep.library import find_models, load_prior, verify
@@ -100,3 +100,16 @@ def test_samples_sound_and_differ() -> None:
         assert sounds.square().mean(-1).sqrt().min() > 1e-4
         assert torch.equal(sounds, load_prior(name).sample(4, seed=0))
         assert not torch.allclose(sounds[0], sounds[1], atol=1e-3)
+
+
+def test_dictionaries_take_real_mixtures_apart(clips: dict[str, Tensor], tmp_path: Path) -> None:
+    """Through the same files and flags as the priors, and without giving the mixture back."""
+    found = {model.name: model for model in find_models(kind="nmf") if model.origin == "packaged"}
+    assert set(SHIPPED) <= set(found)
+    assert all(verify(model) == [] and model.card.licence != "not stated" for model in found.values())
+    references = torch.stack([clips["drums"], clips["piano"]])
+    write(tmp_path / "mix.wav", references.sum(0)[None], 16000, "FLOAT")
+    done = separate_file(tmp_path / "mix.wav", tmp_path / "out", sources="drums,piano", backend="nmf")
+    assert [done.report["sources"][name]["model"] for name in ("drums", "piano")] == ["nmf/drums", "nmf/piano"]
+    stems = torch.stack([read(done.stems[name])[0][0] for name in ("drums", "piano")])
+    assert si_sdr_improvement(stems, references, references.sum(0).expand_as(references)).mean() > 4

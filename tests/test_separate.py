@@ -26,7 +26,7 @@ from gansep.planning import OVERLAPS, Request
 from gansep.refine import Refinement
 from gansep.results import Layout, Separation
 from gansep.separate import separate_file, separate_files
-from gansep.types import Estimates, OutputError
+from gansep.types import Estimates, GansepError, OutputError
 
 MakePrior = Callable[..., Path]
 MakeFile = Callable[..., Path]
@@ -336,3 +336,60 @@ def test_ctrl_c_in_the_second_file(
     assert len(list((out / "first").iterdir())) == 5
     total = sum(read(out / "first" / f"{name}.wav")[0] for name in (*BOTH, "residual"))
     torch.testing.assert_close(total, read(files[0])[0], atol=1e-4, rtol=0)
+
+
+# -- other back ends ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["nmf:iterations=5", "fastica", "time-cut", "silence"])
+def test_other_back_ends(sound: MakeFile, tmp_path: Path, backend: str) -> None:
+    """Stems and residual are the mixture, whoever made them; what has no models names none and is not sure."""
+    path = sound("mix.wav", 30_000, 22_050, 2)
+    done = separate_file(path, tmp_path / "out", k=2, backend=backend, layout=Layout(picture=False))
+    check_sum(done, path)
+    assert list(done.stems) == ["component-1", "component-2"]
+    assert done.report["settings"]["backend"] == backend
+    assert done.report["sources"]["component-1"]["model"] is None
+    assert done.report["explained"] is None
+
+
+def test_oracle(sound: MakeFile, tmp_path: Path) -> None:
+    """The true sources are files; what a long recording's masks let through is them, not the other."""
+    low = (np.sin(2 * np.pi * 300 * np.arange(250_000) / 16_000) * 0.3).astype(np.float32)
+    high = (np.sin(2 * np.pi * 3_000 * np.arange(250_000) / 16_000) * 0.3).astype(np.float32)
+    for name, wave in (("low", low), ("high", high), ("mix", low + high)):
+        soundfile.write(tmp_path / f"{name}.wav", wave, 16_000, "FLOAT")
+    files = [tmp_path / "low.wav", tmp_path / "high.wav"]
+    wanted: dict[str, Any] = {"backend": "oracle", "layout": Layout(picture=False)}
+    done = separate_file(tmp_path / "mix.wav", tmp_path / "out", references=files, **wanted)
+    check_sum(done, tmp_path / "mix.wav")
+    for name, truth in (("low", low), ("high", high)):
+        error = read(done.stems[name])[0][0] - torch.from_numpy(truth)
+        assert error.square().sum() < 1e-3 * float((truth**2).sum())
+    with pytest.raises(GansepError, match=r"needs the true sources, as --references"):
+        separate_file(tmp_path / "mix.wav", tmp_path / "none", **wanted)
+    with pytest.raises(GansepError, match=r"references must fit their mixture"):
+        separate_file(sound("short.wav"), tmp_path / "none", references=files, **wanted)
+    with pytest.raises(GansepError, match=r"--references are for --backend oracle"):
+        separate_file(tmp_path / "mix.wav", tmp_path / "none", references=files, k=2)
+
+
+def test_what_only_the_search_knows(sound: MakeFile, tmp_path: Path) -> None:
+    for wrong, said in (
+        ({"steps": 3}, "--steps: of the search only, not of --backend pca"),
+        ({"quality": "fast"}, "--quality: of the search only"),
+        ({"sources": ["a", "b"], "k": None}, "pca cannot know sources by name"),
+    ):
+        with pytest.raises(GansepError, match=said):
+            separate_file(sound("mix.wav"), tmp_path, **({"k": 2, "backend": "pca"} | wrong))
+
+
+def test_options_of_the_search(sound: MakeFile, tmp_path: Path, tiny_library: Path) -> None:
+    """Said with the back end or as flags, they are the same."""
+    path, how = sound("mix.wav"), {"sources": BOTH, "library": tiny_library, "layout": Layout(picture=False)}
+    with_flags = separate_file(path, tmp_path / "a", steps=2, seed=1, **how)
+    with_text = separate_file(path, tmp_path / "b", backend="gan-prior:steps=2,seed=1", **how)
+    for source in BOTH:
+        assert with_flags.stems[source].read_bytes() == with_text.stems[source].read_bytes()
+    with pytest.raises(GansepError, match="gan-prior has no such option"):
+        separate_file(path, tmp_path / "c", backend="gan-prior:speed=2", **how)

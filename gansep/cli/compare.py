@@ -116,15 +116,17 @@ def _export(folder: Path, wanted: Comparison) -> int:
 
 def _bench(args: argparse.Namespace, wanted: Comparison, runner: Runner) -> int:
     from gansep.research.bench import bench
-    from gansep.research.tables import HEAD, by_task, cells
+    from gansep.research.tables import HEAD, by_task, cells, overview
 
     folder = args.out or Path("comparison")
     with reporter(args, "compare", "separation") as progress:
         lines, notes = bench(wanted, runner, folder, args.against, _teller(progress))
     for (condition, task), group in by_task(lines).items():
-        print(f"\n{condition}, {task}: SI-SDR improvement in dB")
-        print(table([name.format(against=args.against) for name in HEAD], map(cells, group)))
-    print()
+        print(f"{condition}, {task}: SI-SDR improvement in dB")
+        print(table([name.format(against=args.against) for name in HEAD], map(cells, group)), end="\n\n")
+    for condition, (head, rows) in overview(lines).items():
+        print(f"{condition}: SI-SDR improvement in dB [95 %], s/s: seconds of computing for a second")
+        print(table(head, rows), end="\n\n")
     for note in notes:
         print(note)
     print(folder / "index.html")

@@ -17,7 +17,7 @@ from gansep.research.records import Record, write_csv, write_json, write_text
 from gansep.research.report import Answer, Example, Sound, Table, write_page
 from gansep.research.rows import Row
 from gansep.research.running import Runner
-from gansep.research.tables import HEAD, Line, by_task, cells, markdown, summarise
+from gansep.research.tables import HEAD, Line, by_task, cells, markdown, overview, summarise
 from gansep.types import GansepError, ModelError
 
 Say = Callable[[int, int, str], None]
@@ -61,7 +61,8 @@ def bench(
     write_csv(folder / "results.csv", records)
     write_json(folder / "results.json", records, about)
     write_text(folder / "summary.md", markdown(lines, against, notes))
-    tables = [
+    tables = [Table(condition, *table, caption=ABOUT) for condition, table in overview(lines).items()]
+    tables += [
         Table(f"{condition}, {task}", [name.format(against=against) for name in HEAD], [cells(one) for one in group])
         for (condition, task), group in by_task(lines).items()
     ]

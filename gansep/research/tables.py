@@ -99,15 +99,23 @@ def cells(line: Line) -> list[str]:
     return [
         f"{line.row}{' *' if line.permuted else ''}",
         str(line.n),
-        f"{_number(line.mean)} [{_number(line.low)}, {_number(line.high)}]",
+        _interval(line),
         _number(line.median),
         _number(line.spectral_snr),
         _number(line.sir),
-        f"{line.seconds_per_second:.3f}" if line.seconds_per_second < 10 else f"{line.seconds_per_second:.0f}",
+        _seconds(line.seconds_per_second),
         f"{line.peak_gib:.1f}",
         ahead,
         "" if math.isnan(line.p) else "<0.001" if line.p < 0.001 else f"{line.p:.3f}",
     ]
+
+
+def _interval(line: Line) -> str:
+    return f"{_number(line.mean)} [{_number(line.low)}, {_number(line.high)}]"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else f"{value:.0f}"
 
 
 def _number(value: float) -> str:
@@ -124,12 +132,38 @@ def by_task(lines: Iterable[Line]) -> dict[tuple[str, str], list[Line]]:
     return groups
 
 
-def markdown(lines: Iterable[Line], against: str, notes: Sequence[str] = ()) -> str:
-    """Every condition and task as a table in Markdown."""
+def overview(lines: Sequence[Line]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Head and rows of one table a condition: a line a row, a column a task, what a second costs last.
+
+    Rows come by their mean over tasks, those that did not run on every task last.
+    """
+    tables = {}
+    for condition in dict.fromkeys(line.condition for line in lines):
+        found = {(line.row, line.task): line for line in lines if line.condition == condition}
+        tasks = list(dict.fromkeys(task for _, task in found))
+        rows = {}
+        for row in dict.fromkeys(row for row, _ in found):
+            mine = [found[row, task] for task in tasks if (row, task) in found]
+            mean = sum(line.mean for line in mine) / len(mine) if len(mine) == len(tasks) else math.nan
+            texts = [_interval(found[row, task]) if (row, task) in found else "-" for task in tasks]
+            cost = _seconds(_mean([line.seconds_per_second for line in mine]))
+            star = " *" if any(line.permuted for line in mine) else ""
+            rows[row + star, mean] = [row + star, *texts, _number(mean), cost]
+        order = sorted(rows, key=lambda key: -math.inf if math.isnan(key[1]) else key[1], reverse=True)
+        tables[condition] = ["row", *tasks, "mean", "s/s"], [rows[key] for key in order]
+    return tables
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def markdown(lines: Sequence[Line], against: str, notes: Sequence[str] = ()) -> str:
+    """An overview of every condition, then every condition and task with all figures, in Markdown."""
     head = [name.format(against=against) for name in HEAD]
-    parts = ["SI-SDR improvement over the mixture in dB; mean over sources and mixtures.", ""]
+    parts = ["SI-SDR improvement over the mixture in dB; mean over sources and mixtures [95 %].", ""]
+    for condition, (columns, rows) in overview(lines).items():
+        parts += [f"## {condition}", "", *_table(columns, rows)]
     for (condition, task), group in by_task(lines).items():
-        parts += [f"### {condition}, {task}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-        parts += [f"| {' | '.join(cells(line))} |" for line in group]
-        parts.append("")
+        parts += [f"### {condition}, {task}", "", *_table(head, map(cells, group))]
     return "\n".join([*parts, *(f"- {note}" for note in notes)]).rstrip() + "\n"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from gansep.research.records import Record
-from gansep.research.tables import HEAD, by_task, cells, markdown, summarise
+from gansep.research.tables import HEAD, by_task, cells, markdown, overview, summarise
 
 
 def record(row: str, number: int, values: tuple[float, float], seconds: float = 0.5) -> Record:
@@ -53,4 +54,16 @@ def test_text() -> None:
     assert "### wild, a-b" in text
     assert "ahead of nmf [95 %]" in text
     assert text.endswith("- a note\n")
-    assert all(line.count("|") == len(HEAD) + 1 for line in text.splitlines() if line.startswith("|"))
+    detail = text[text.index("###") :]
+    assert all(line.count("|") == len(HEAD) + 1 for line in detail.splitlines() if line.startswith("|"))
+
+
+def test_overview() -> None:
+    """Every task a column; a row that lacks one has no mean and comes last."""
+    other = [replace(one, task="a-c") for one in RECORDS if one.row == "nmf"]
+    ((head, rows),) = overview(summarise([*RECORDS, *other])).values()
+    assert head == ["row", "a-b", "a-c", "mean", "s/s"]
+    assert rows == [
+        ["nmf", "2.5 [1.5, 3.5]", "2.5 [1.5, 3.5]", "2.5", "0.500"],
+        ["pca *", "5.0 [4.5, 6.0]", "-", "-", "20"],
+    ]
