@@ -79,7 +79,7 @@ def _line(found: Sequence[Record], other: Sequence[Record], metric: str, seed: i
         _mean([record.mean("sir") for record in found]),
         _mean([record.seconds_per_second for record in found]),
         max(record.peak_gib for record in found),
-        first.permuted,
+        any(record.permuted for record in found),
         {name: _mean([record.metrics[name].get(metric, math.nan) for record in found]) for name in first.metrics},
         *ahead,
     )
