@@ -11,12 +11,12 @@ import torch
 from gansep import __version__
 from gansep.audio import read
 from gansep.plots import can_plot
-from gansep.research.compare import Comparison, compare, heard
+from gansep.research.compare import Comparison, compare, heard, in_order
 from gansep.research.protocol import Mixture, mix
 from gansep.research.records import Record, write_csv, write_json, write_text
 from gansep.research.report import Answer, Example, Sound, Table, write_page
 from gansep.research.rows import Row
-from gansep.research.running import Runner
+from gansep.research.running import Runner, Stems
 from gansep.research.tables import HEAD, Line, by_task, cells, markdown, overview, summarise
 from gansep.types import GansepError, ModelError
 
@@ -174,6 +174,7 @@ def audition(
     example = Mixture(file.name, names, wave[None].expand(len(names), -1, -1) / len(names), rate, file.name)
     answers, notes = [], [f"Sources: {', '.join(names)}" + ("" if sources else ", chosen among the installed priors.")]
     rows = [row for row in rows if not (row.bound or row.blind)]
+    anchor: Mixture | None = None  # the first answer whose stems have the names
     for number, row in enumerate(rows):
         on_progress(number, len(rows), row.name)
         try:
@@ -181,9 +182,15 @@ def audition(
         except ModelError as error:
             notes.append(f"{row.name} left out: {error}")
             continue
-        shown = {name: Sound(stem, rate) for name, stem in zip(stems.sources, stems.waves, strict=True)}
-        answers.append(Answer(row.name, shown, {}, f"{cost.seconds_per_second:.2g} s per second"))
         runner.forget()
+        note = f"{cost.seconds_per_second:.2g} s per second"
+        if set(stems.sources) == set(names):
+            anchor = anchor or Mixture(file.name, stems.sources, stems.waves, rate, "")
+        elif anchor is not None:  # beside the named stem that each is most like
+            stems = Stems(in_order(stems, anchor)[0], anchor.sources)
+            note += ", no names"
+        shown = {name: Sound(stem, rate) for name, stem in zip(stems.sources, stems.waves, strict=True)}
+        answers.append(Answer(row.name, shown, {}, note))
     if not answers:
         raise GansepError("no back end could run: " + "; ".join(notes[1:]))
     on_progress(len(rows), len(rows), "page")

@@ -68,6 +68,7 @@ def test_a_recording_of_a_user(tmp_path: Path, tiny_library: Path) -> None:
     page = (tmp_path / "out" / "index.html").read_text()
     assert "my &lt;song&gt;.wav" in page
     assert "fastica" in page
+    assert "component-1" not in page  # its stems stand beside the named ones they are most like
     assert "oracle" not in page  # nobody knows the true sources
     with pytest.raises(GansepError, match="no back end could run"):
         audition(mix, parse_rows(["nmf"]), Runner(tiny_library), tmp_path / "none", sources=["hiss", "tone"])
