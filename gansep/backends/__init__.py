@@ -208,7 +208,8 @@ def make_separator(backend: str, wanted: Wanted, **options: Any) -> Separator:
         inspect.signature(BACKENDS[name]).bind(wanted, **options)
     except TypeError:
         known = list(inspect.signature(BACKENDS[name]).parameters)[1:]
-        raise ModelError(f"{name} has no option {', '.join(options)}; it has {', '.join(known) or 'none'}") from None
+        unknown = ", ".join(key for key in options if key not in known)
+        raise ModelError(f"{name} has no option {unknown}; it has {', '.join(known) or 'none'}") from None
     try:
         return BACKENDS[name](wanted, **options)
     except ModelError:

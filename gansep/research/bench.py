@@ -10,6 +10,7 @@ import torch
 
 from gansep import __version__
 from gansep.audio import read
+from gansep.library import is_writable
 from gansep.plots import can_plot
 from gansep.research.compare import Comparison, compare, heard, in_order
 from gansep.research.protocol import Mixture, mix
@@ -18,7 +19,7 @@ from gansep.research.report import Answer, Example, Sound, Table, write_page
 from gansep.research.rows import Row
 from gansep.research.running import Runner, Stems
 from gansep.research.tables import HEAD, Line, by_task, cells, markdown, overview, summarise
-from gansep.types import GansepError, ModelError
+from gansep.types import GansepError, ModelError, OutputError
 
 Say = Callable[[int, int, str], None]
 
@@ -43,6 +44,7 @@ def bench(
     Raises:
         GansepError: nothing could run, or the folder cannot be written.
     """
+    _refuse_unwritable(folder)
     records, skipped = compare(wanted, runner, folder, on_progress)
     lines = summarise(records, against=against, seed=wanted.seed)
     notes = [*_used(records), *skipped]
@@ -77,6 +79,11 @@ def bench(
         examples=_examples(wanted, folder, records),
     )
     return lines, notes
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    if not is_writable(folder):
+        raise OutputError(f"{folder}: the results cannot be written there; name another folder with -o")
 
 
 def _used(records: Sequence[Record]) -> list[str]:
@@ -169,6 +176,7 @@ def audition(
     Raises:
         GansepError: bad input, or no row could run.
     """
+    _refuse_unwritable(folder)
     wave, rate = read(file)
     names = tuple(sources or runner.choose(wave, rate, k or 2))
     example = Mixture(file.name, names, wave[None].expand(len(names), -1, -1) / len(names), rate, file.name)

@@ -119,7 +119,7 @@ def _seconds(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
+    return "-" if math.isnan(value) else f"{value:.1f}".replace("-0.0", "0.0")
 
 
 def by_task(lines: Iterable[Line]) -> dict[tuple[str, str], list[Line]]:

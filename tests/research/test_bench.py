@@ -15,7 +15,7 @@ from gansep.research.compare import Comparison
 from gansep.research.rows import parse_rows
 from gansep.research.running import Runner
 from gansep.research.sources import pools_of
-from gansep.types import GansepError
+from gansep.types import GansepError, OutputError
 
 CLIPS = Path(__file__).resolve().parent.parent / "clips"
 
@@ -70,5 +70,8 @@ def test_a_recording_of_a_user(tmp_path: Path, tiny_library: Path) -> None:
     assert "fastica" in page
     assert "component-1" not in page  # its stems stand beside the named ones they are most like
     assert "oracle" not in page  # nobody knows the true sources
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="name another folder with -o"):
+        audition(mix, rows, Runner(tiny_library), tmp_path / "file" / "out", sources=["hiss", "tone"])
     with pytest.raises(GansepError, match="no back end could run"):
         audition(mix, parse_rows(["nmf"]), Runner(tiny_library), tmp_path / "none", sources=["hiss", "tone"])
