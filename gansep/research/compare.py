@@ -86,7 +86,7 @@ def compare(
         pools = [wanted.pools[name] for name in wanted.tasks[task]]
         examples = list(mix(pools, condition, wanted.split, numbers, wanted.seed))
         hashes = [example.sha256 for example in examples]
-        made: list[tuple[Row, str, Cost, dict[int, Stems]]] = []
+        made: list[_Done] = []
         for row in wanted.rows:
             mine = [i for i, number in enumerate(numbers) if number < wanted.count(row, condition)]
             try:
@@ -98,13 +98,13 @@ def compare(
                 if todo:
                     on_progress(done, wanted.total(), f"{task}, {condition}: {row.name}")
                     stems, cost = runner(row, [examples[i] for i in todo])
-                    made.append((row, key, cost, dict(zip(todo, stems, strict=True))))
+                    made.append(_Done(row, key, models, cost, dict(zip(todo, stems, strict=True))))
             except ModelError as error:
                 skipped.setdefault(row.name, f"{row.name} left out for {task}: {error}")
             done += len(mine)
         runner.forget()
         for i, example in enumerate(examples):
-            answers = [(row, key, cost, stems[i]) for row, key, cost, stems in made if i in stems]
+            answers = [(one, one.stems[i]) for one in made if i in one.stems]
             keep = folder / SOUNDS if numbers[i] < wanted.listen else None
             log.add(_measured(example, hashes[i], task, condition, answers, keep))
         on_progress(done, wanted.total(), f"{task}, {condition}")
@@ -114,23 +114,34 @@ def compare(
     return records, list(skipped.values())
 
 
+@dataclass(frozen=True)
+class _Done:
+    """What a row made of a block: stems by the mixture's place in it, and what a record says of how."""
+
+    row: Row
+    key: str
+    models: Sequence[str]
+    cost: Cost
+    stems: Mapping[int, Stems]
+
+
 def _measured(
     example: Mixture,
     sha256: str,
     task: str,
     condition: str,
-    answers: Sequence[tuple[Row, str, Cost, Stems]],
+    answers: Sequence[tuple[_Done, Stems]],
     keep: Path | None,
 ) -> Iterator[Record]:
     """Figures of every row for one mixture; its stems are written to ``keep`` first, if that is given."""
     if not answers:
         return
     projector = Projector(example.references.double())
-    for row, key, cost, stems in answers:
+    for done, stems in answers:
         waves, permuted = in_order(stems, example)
         if keep is not None:
             for source, wave in zip(example.sources, waves, strict=True):
-                write(keep / example.name / row.name / f"{source}.wav", wave, example.sample_rate, "FLOAT")
+                write(keep / example.name / done.row.name / f"{source}.wav", wave, example.sample_rate, "FLOAT")
         figures = measure(waves, example.references, example.mixture, projector=projector)
         metrics = {
             source: {name: float(values[i]) for name, values in figures.items()}
@@ -142,13 +153,13 @@ def _measured(
             task,
             condition,
             example.group,
-            row.name,
-            key,
+            done.row.name,
+            done.key,
             metrics,
             permuted,
-            round(cost.seconds_per_second, 5),
-            round(cost.peak_gib, 4),
-            key.split(" ")[1:],
+            round(done.cost.seconds_per_second, 5),
+            round(done.cost.peak_gib, 4),
+            done.models,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from gansep.research.compare import Comparison, compare, heard, in_order
 from gansep.research.protocol import Mixture, mix
 from gansep.research.records import LOG, Log
-from gansep.research.rows import parse_rows
+from gansep.research.rows import Row, parse_rows
 from gansep.research.running import Runner, Stems
 from gansep.research.sources import pools_of
 from gansep.types import GansepError
@@ -119,3 +120,19 @@ def test_order() -> None:
         assert permuted
     waves, permuted = in_order(Stems(references[1:], ("c",)), example)
     assert torch.equal(waves, torch.cat([torch.zeros(1, 1, 4000), references[1:]]))
+
+
+def test_records_name_the_models_and_their_raw_sound_is_another_result(
+    tmp_path: Path, tiny_library: Path, sound: Callable[..., Path]
+) -> None:
+    for name in ("tone", "hiss"):
+        (tmp_path / name).mkdir()
+        sound(f"{name}.wav", 12_000).rename(tmp_path / name / "one.wav")
+    rows = [Row("refined", "gan-prior:quality=fast"), Row("raw", "gan-prior:quality=fast", raw=True)]
+    pools = pools_of([tmp_path / "tone", tmp_path / "hiss"])
+    wanted = Comparison(pools, {"tone-hiss": ("tone", "hiss")}, rows, ("paper",), n=1)
+    (refined, raw), _ = compare(wanted, Runner(tiny_library), tmp_path / "out")
+    assert [model.split()[0] for model in refined.models] == ["gan/tone", "gan/hiss"]
+    assert raw.models == refined.models
+    assert raw.key != refined.key
+    assert raw.mean("si_sdr") < refined.mean("si_sdr")
