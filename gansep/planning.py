@@ -37,6 +37,7 @@ class Request:
     Attributes:
         k: number of sources to choose from the installed priors. sources: their names or model folders instead.
         backend: a name of :data:`gansep.backends.BACKENDS`, with options as ``nmf:exponent=2`` if wanted.
+        model: by name or folder, for back ends whose one model has all sources, instead of the one that is found.
         references: files of the true sources, for the back end ``oracle``.
         quality: ``fast``, ``default`` or ``best``. recipe: ``default`` or ``narayanaswamy2020``.
         steps, restarts: of the search, instead of what quality says.
@@ -49,6 +50,7 @@ class Request:
     k: int | None = None
     sources: Sequence[str] | None = None
     backend: str = "gan-prior"
+    model: str | None = None
     references: Sequence[str | Path] = ()
     quality: str = "default"
     recipe: str = "default"
@@ -97,6 +99,8 @@ class Request:
             given |= {"quality": self.quality != "default" or None, "recipe": self.recipe != "default" or None}
             if wrong := [f"--{name}" for name, value in given.items() if value is not None]:
                 raise GansepError(f"{', '.join(wrong)}: of the search only, not of --backend {self.backend}")
+        elif self.model is not None:
+            raise GansepError("--model is for back ends with one model for all sources; name priors with --sources")
         if self.references and parse_backend(self.backend)[0] != "oracle":
             raise GansepError(f"--references are for --backend oracle, got --backend {self.backend}")
 
@@ -178,6 +182,8 @@ class _Finder:
             return make_separator(name, wanted, recipe=self._recipe())
         if takes_seed(name):
             options = {"seed": request.seed} | options
+        if request.model is not None:
+            options["model"] = request.model
         return make_separator(name, wanted, **options)
 
     def _recipe(self) -> Recipe:

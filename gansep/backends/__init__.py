@@ -89,6 +89,24 @@ def _nmf(
     return BlindNmf(count, components, divergence, exponent, iterations, seed=seed)
 
 
+def _mask(
+    wanted: Wanted, *, model: str | None = None, threshold: float | None = None, exponent: float | None = None
+) -> Separator:
+    from gansep.backends.mask import Masks
+    from gansep.library import load_separation
+
+    names = wanted.sources if model else wanted.named("mask")
+    return Masks(load_separation("mask", names, model, wanted.library, wanted.device), names, threshold, exponent)
+
+
+def _mapping(wanted: Wanted, *, model: str | None = None, exponent: float = 1.0) -> Separator:
+    from gansep.backends.mapping import Mappings
+    from gansep.library import load_separation
+
+    names = wanted.sources if model else wanted.named("mapping")
+    return Mappings(load_separation("mapping", names, model, wanted.library, wanted.device), names, exponent)
+
+
 def _components(method: str) -> Callable[..., Separator]:
     def make(wanted: Wanted, *, seed: int = 0) -> Separator:
         from gansep.backends.components import Components
@@ -145,6 +163,8 @@ def _reference(name: str) -> Callable[..., Separator]:
 
 BACKENDS: dict[str, Callable[..., Separator]] = {
     "gan-prior": _gan_prior,
+    "mask": _mask,
+    "mapping": _mapping,
     "nmf": _nmf,
     "pca": _components("pca"),
     "kernel-pca": _components("kernel-pca"),
@@ -183,6 +203,12 @@ def parse_backend(text: str) -> tuple[str, dict[str, Any]]:
 def takes_seed(name: str) -> bool:
     """Whether a back end draws random numbers."""
     return "seed" in inspect.signature(BACKENDS[name]).parameters
+
+
+def takes_names(text: str) -> bool:
+    """Whether a back end's line of text asks for models of its sources, by name."""
+    name, options = parse_backend(text)
+    return name in ("gan-prior", "mask", "mapping") or (name == "nmf" and not options.get("blind"))
 
 
 def _number(text: str) -> int | float | str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import glob
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansep.backends import BACKENDS
 from gansep.cli.common import Subparsers, add_common, reporter
-from gansep.types import GansepError
+from gansep.cli.files import expand_pattern, say_failures, use_threads
 
 if TYPE_CHECKING:
     from gansep.results import Separation
@@ -19,7 +17,17 @@ if TYPE_CHECKING:
 QUALITIES = ("fast", "default", "best")
 RECIPES = ("default", "narayanaswamy2020")
 BACKEND_HELP = f"{', '.join(BACKENDS)}; with options as nmf:exponent=2 (default: gan-prior)"
-FIELDS = ("backend", "references", "quality", "recipe", "steps", "restarts", "max_seconds", "raw")  # of a Request
+FIELDS = (
+    "backend",
+    "model",
+    "references",
+    "quality",
+    "recipe",
+    "steps",
+    "restarts",
+    "max_seconds",
+    "raw",
+)  # of a Request
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -33,6 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("-k", type=int, metavar="K", help="number of sources; which ones is found out")
     parser.add_argument("--sources", metavar="A,B", help="names of installed models or model folders, instead of -k")
     parser.add_argument("--backend", default="gan-prior", metavar="NAME", help=BACKEND_HELP)
+    parser.add_argument("--model", metavar="NAME", help="of mask or mapping, instead of the one with these sources")
     parser.add_argument("--references", nargs="+", default=(), metavar="FILE", help="true sources, for oracle")
     parser.add_argument("--quality", choices=QUALITIES, default="default", help="of the search")
     parser.add_argument("--recipe", choices=RECIPES, default="default", help="ours, or the published one")
@@ -53,16 +62,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate; print what was written."""
-    import torch
-
     from gansep.planning import Request, plan
     from gansep.results import Layout
     from gansep.separate import separate_files
 
-    if args.jobs is not None:
-        if args.jobs < 1:
-            raise GansepError(f"--jobs must be at least 1, got {args.jobs}")
-        torch.set_num_threads(args.jobs)
+    use_threads(args.jobs)
     request = Request(
         k=args.k,
         sources=[name.strip() for name in args.sources.split(",")] if args.sources is not None else None,
@@ -74,24 +78,18 @@ def run(args: argparse.Namespace) -> int:
     layout = Layout(
         args.out or Path("separated"), args.filename, args.format, args.float32, args.overwrite, not args.no_picture
     )
-    inputs = [path for item in args.inputs for path in _expand(item)]
+    inputs = [path for item in args.inputs for path in expand_pattern(item)]
     if args.dry_run:
         plans, failed = plan(inputs, request, skip=layout.out)
         for planned in plans:
             for source in planned.separator.sources:
                 print(f"{planned.path} -> {layout.out / layout.path(planned.name, source)}")
-        return _code(len(plans), failed)
+        return say_failures(len(plans), failed)
     with reporter(args, "separate", "window") as progress:
         outcome = separate_files(inputs, request, layout, progress.update)
     for separation in outcome.done:
         print(describe(separation))
-    return _code(len(outcome.done), outcome.failed)
-
-
-def _expand(item: str) -> list[str]:
-    """A pattern that the shell left alone to its files; anything else to itself."""
-    found = [] if Path(item).exists() else sorted(glob.glob(item, recursive=True))
-    return found or [item]
+    return say_failures(len(outcome.done), outcome.failed)
 
 
 def describe(separation: Separation) -> str:
@@ -111,10 +109,3 @@ def _sureness(report: Mapping[str, Any]) -> str:
     chosen = ", ".join(name + (f" ({value:.0%} sure)" if value is not None else "") for name, value in sure.items())
     explained = report["explained"]
     return chosen if explained is None else f"{chosen}; the priors explain {explained:.0%} of it"
-
-
-def _code(done: int, failed: Sequence[tuple[Path, GansepError]]) -> int:
-    """Say what failed, one line each; 0 if nothing did, 1 if something is done all the same, else 2."""
-    for _, error in failed:
-        print(f"gansep: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 0 if not failed else 1 if done else 2

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gansep.cli.common import Reporter, Subparsers, add_common, reporter
+from gansep.cli.common import Subparsers, add_common, reporter
+from gansep.cli.training import add_schedule, check_positive, flag, steps_of, teller
 from gansep.types import GansepError
 
 if TYPE_CHECKING:
     from gansep.training.api import Provenance
-    from gansep.training.loop import Progress
 
 OBJECTIVES = ("default", "reconstruction", "r3gan", "wgan-gp")
 SEGMENTS = (16384, 32768, 65536)
@@ -47,17 +46,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="(default: 16000)")
     parser.add_argument("--licence", default="not stated", help="of the recordings, for the card")
     gan = parser.add_argument_group("flags of --kind gan")
-    gan.add_argument("--steps", type=int, metavar="N", help="stop after N steps (default: 20000, or no limit)")
-    gan.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
+    add_schedule(gan, "a finished prior")
     gan.add_argument("--interference", nargs="+", metavar="PATH", help="folders of other sounds, one source each")
     gan.add_argument("--objective", choices=OBJECTIVES, help="what is trained for (default: default)")
     gan.add_argument("--dim", type=int, metavar="N", help="width of the networks (default: 32)")
     gan.add_argument("--segment", type=int, choices=SEGMENTS, help="samples a prior plays (default: 16384)")
-    gan.add_argument("--checkpoint-every", type=int, metavar="N", help="steps (default: 500)")
-    gan.add_argument(
-        "--resume", action="store_true", default=None, help="continue from the last checkpoint, if there is one"
-    )
-    gan.add_argument("--init-from", metavar="MODEL", help="begin with a finished prior's weights")
     nmf = parser.add_argument_group("flags of --kind nmf")
     nmf.add_argument("--atoms", type=int, metavar="N", help="spectra in the dictionary (default: 32)")
     nmf.add_argument("--divergence", choices=DIVERGENCES, help="Kullback-Leibler or Itakura-Saito (default: kl)")
@@ -80,7 +73,7 @@ def _train_generator(args: argparse.Namespace, provenance: Provenance) -> Path:
     from gansep.nets.wavegan import PriorConfig
     from gansep.training.api import PriorSettings, train_prior
 
-    steps = args.steps if args.steps or args.minutes else 20000
+    steps = steps_of(args)
     settings = PriorSettings(
         args.objective,
         steps,
@@ -101,7 +94,7 @@ def _train_generator(args: argparse.Namespace, provenance: Provenance) -> Path:
             out=args.out,
             resume=args.resume,
             provenance=provenance,
-            on_event=_teller(progress, steps),
+            on_event=teller(progress, steps),
         )
 
 
@@ -119,20 +112,8 @@ def _train_dictionary(args: argparse.Namespace, provenance: Provenance) -> Path:
             out=args.out,
             library=args.library,
             provenance=provenance,
-            on_event=_teller(progress, settings.iterations),
+            on_event=teller(progress, settings.iterations),
         )
-
-
-def _teller(progress: Reporter, total: int | None) -> Callable[[Progress | str], None]:
-    """A callback that shows lines and steps."""
-
-    def note(event: Progress | str) -> None:
-        if isinstance(event, str):
-            progress.say(event)
-        else:
-            progress.update(event.step, total, **event.losses, minutes_left=event.left / 60)
-
-    return note
 
 
 def _settle(args: argparse.Namespace) -> None:
@@ -146,12 +127,5 @@ def _settle(args: argparse.Namespace) -> None:
             if kind == args.kind and getattr(args, name) is None:
                 setattr(args, name, default)
             elif kind != args.kind and getattr(args, name) is not None:
-                raise GansepError(f"{_flag(name)} belongs to --kind {kind}, not to {args.kind}; leave it out")
-    for name in ("steps", "minutes", "checkpoint_every", "dim", "sample_rate", "atoms"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise GansepError(f"{_flag(name)} must be above 0, got {value}")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+                raise GansepError(f"{flag(name)} belongs to --kind {kind}, not to {args.kind}; leave it out")
+    check_positive(args, "steps", "minutes", "checkpoint_every", "dim", "sample_rate", "atoms")

@@ -11,6 +11,7 @@ from gansep.library.card import CARD, WEIGHTS, Card, Found, read_card
 from gansep.library.dictionary import Dictionary, load_dictionary
 from gansep.library.prior import Prior, installed_priors, load_prior, verify
 from gansep.library.search import find_model, find_models, is_writable, models_in, search_path, writable_library
+from gansep.library.separation import TrainedSeparator, find_separator, load_separation
 from gansep.library.weights import load_weights, save_model
 
 __all__ = [
@@ -20,12 +21,15 @@ __all__ = [
     "Dictionary",
     "Found",
     "Prior",
+    "TrainedSeparator",
     "find_model",
     "find_models",
+    "find_separator",
     "installed_priors",
     "is_writable",
     "load_dictionary",
     "load_prior",
+    "load_separation",
     "load_weights",
     "models_in",
     "read_card",

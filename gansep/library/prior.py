@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gansep.library.card import CARD, WEIGHTS, Card, Found
+from gansep.library.card import CARD, Card, Found
 from gansep.library.dictionary import check_dictionary
 from gansep.library.search import find_model, find_models
-from gansep.library.weights import load_weights
+from gansep.library.separation import SEPARATORS, check_separation
+from gansep.library.weights import check_shapes, load_weights
 from gansep.types import ModelError
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def verify(found: Found) -> list[str]:
             _check_prior(found, weights)
         if found.card.kind == "nmf":
             check_dictionary(found, weights)
+        if found.card.kind in SEPARATORS:
+            check_separation(found, weights)
     except ModelError as error:
         return [str(error)]
     if (found.card.kind, found.card.name) != (found.kind, found.name):
@@ -152,10 +155,6 @@ def _check_prior(found: Found, weights: Mapping[str, Tensor]) -> PriorConfig:
         raise ModelError(f"{found.folder / CARD}: not a prior, its config does not fit ({error})") from error
     if (config.sample_rate, config.segment) != (card.sample_rate, card.segment):
         raise ModelError(f"{found.folder / CARD}: sample_rate and segment differ from those of its own config")
-    expected = {f"{part}.{key}": v.shape for part, net in networks.items() for key, v in net.state_dict().items()}
-    shapes = {name: value.shape for name, value in weights.items()}
-    wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
-    if wrong:
-        problem = f"foreign weights, {len(wrong)} do not fit the card's config ({wrong[0]} for one)"
-        raise ModelError(f"{found.folder / WEIGHTS}: {problem}; get or train the model again")
+    expected = {f"{part}.{key}": value for part, net in networks.items() for key, value in net.state_dict().items()}
+    check_shapes(found, weights, expected)
     return config

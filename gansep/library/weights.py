@@ -93,6 +93,20 @@ def load_weights(found: Found, verify: bool = True) -> dict[str, Tensor]:
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 
+def check_shapes(found: Found, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """See that weights are those of a network, whose own are ``expected``, by name and size.
+
+    Raises:
+        ModelError: weights of another program, another kind of network or another size.
+    """
+    ours = {name: value.shape for name, value in expected.items()}
+    theirs = {name: value.shape for name, value in weights.items()}
+    wrong = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    if wrong:
+        problem = f"foreign weights, {len(wrong)} do not fit the card's config ({wrong[0]} for one)"
+        raise ModelError(f"{found.folder / WEIGHTS}: {problem}; get or train the model again")
+
+
 def _read_weights(folder: Path) -> bytes:
     path = folder / WEIGHTS
     try:

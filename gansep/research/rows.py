@@ -41,6 +41,9 @@ ROWS: dict[str, Row] = {
         Row("gan-prior-k", "gan-prior", blind=True),
         Row("narayanaswamy2020", _PUBLISHED),
         Row("narayanaswamy2020-raw", _PUBLISHED, raw=True),
+        Row("mask", "mask"),
+        Row("mask-raw", "mask", raw=True),
+        Row("mapping", "mapping"),
         Row("nmf", "nmf"),
         Row("nmf-blind", "nmf:blind=1"),
         Row("pca", "pca"),
@@ -56,7 +59,7 @@ ROWS: dict[str, Row] = {
         Row("oracle-wiener", "oracle"),
     )
 }
-DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best",))
+DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mask-raw", "mapping"))
 
 
 def parse_rows(names: Sequence[str]) -> list[Row]:

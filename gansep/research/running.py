@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gansep.backends import Wanted, make_separator, parse_backend, takes_seed
+from gansep.backends import Wanted, make_separator, parse_backend, takes_names, takes_seed
 from gansep.backends.gan_prior import GanPrior
 from gansep.dsp.frames import split
 from gansep.library import Prior
@@ -90,7 +90,7 @@ class Runner:
             cards = [prior.card for prior in self._candidates(len(sources))]
         else:
             cards = getattr(self._separator(row, sources), "cards", ())
-        return [f"{card.kind}/{card.name} {card.sha256[:16]}" for card in cards]
+        return list(dict.fromkeys(f"{card.kind}/{card.name} {card.sha256[:16]}" for card in cards))
 
     def forget(self) -> None:
         """Drop remembered answers, when their mixtures are done with."""
@@ -113,7 +113,7 @@ class Runner:
         name, options = parse_backend(row.backend)
         key = (row.backend, sources)
         if key not in self._made:
-            names = sources if name == "gan-prior" or (name == "nmf" and not options.pop("blind", 0)) else ()
+            names = sources if takes_names(row.backend) else ()
             wanted = Wanted(names, None if names else len(sources), self.library, self.device)
             options = ({"seed": self.seed} if takes_seed(name) else {}) | options
             separator = make_separator(name, wanted, **options)

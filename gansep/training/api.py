@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +10,10 @@ import torch
 from torch import Tensor
 
 from gansep.library import (
-    CARD,
     Card,
     Prior,
     find_model,
     installed_priors,
-    is_writable,
     load_weights,
     save_model,
     writable_library,
@@ -26,16 +23,16 @@ from gansep.nets.precision import pick_device
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig
 from gansep.training.data import Augmentation, Clips, draw, load_clips
 from gansep.training.journal import Journal
-from gansep.training.loop import Progress, Run, Schedule, thin, train
+from gansep.training.loop import Progress, Run, Schedule, thin
 from gansep.training.objectives import OBJECTIVES
 from gansep.training.prior import PriorTraining
-from gansep.types import GansepError, ModelError, OutputError
+from gansep.training.session import Paths, as_list, claim, curve_of, describe, hear, name_of, run_training
+from gansep.types import GansepError, ModelError
 
 LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
 BANK = 256  # sounds drawn from each installed prior where they stand for the rest of a mixture
 HELD_OUT = 64  # windows that the figures of a card are measured on
 
-Paths = str | Path | Sequence[str | Path]
 Sets = str | Path | Sequence[str | Path | Sequence[Path]]
 
 
@@ -119,19 +116,14 @@ def train_prior(
     """
     say = on_event or (lambda event: None)
     settings, provenance = settings or PriorSettings(), provenance or Provenance()
-    paths = _as_list(data)
-    name = name or (paths[0].resolve().name if paths[0].is_dir() else paths[0].stem)
+    paths = as_list(data)
+    name = name or name_of(paths)
     card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
     folder = Path(out) if out else writable_library(settings.library) / "gan" / name
     schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
-    if not is_writable(folder):
-        raise OutputError(f"{folder}: the prior cannot be written there; name another folder with -o")
-    if not resume and (folder / CARD).exists():
-        raise OutputError(f"{folder} holds a prior already; go on with --resume, remove it, or name another with -o")
+    claim(folder, resume)
     begin = _finished_weights(settings) if settings.init_from else None
-    clips = load_clips(paths, settings.config.sample_rate)
-    for reason in clips.skipped:
-        say(f"skipped {reason}")
+    clips = hear(paths, settings.config.sample_rate, say)
     others = _interference(interference, name, settings)
     goal, device = OBJECTIVES[settings.objective], pick_device(settings.device)
     training = PriorTraining(
@@ -139,26 +131,8 @@ def train_prior(
     )
     if begin is not None:
         training.start_from(begin)
-    say(f"{name}: {clips.seconds:.0f} s of sound in {len(clips.waves)} files; the prior goes to {folder}")
-    keep = _Keeper(folder, card, training, settings, provenance)
-    with closing(keep.journal):
-        run = train(
-            training,
-            schedule,
-            folder / "training" / "checkpoint.pt",
-            resume=resume,
-            on_step=say,
-            on_checkpoint=keep,
-            on_resume=lambda step: say(f"resumed from step {step}"),
-        )
-    say(f"ended by {run.outcome} at step {run.step}, after {run.seconds / 60:.1f} minutes")
-    if run.outcome == "interrupted":
-        raise KeyboardInterrupt
-    return folder
-
-
-def _as_list(paths: Paths) -> list[Path]:
-    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    say(describe(name, clips))
+    return run_training(training, schedule, folder, _Keeper(folder, card, training, settings, provenance), resume, say)
 
 
 def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
@@ -177,7 +151,7 @@ def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> list
     if not OBJECTIVES[settings.objective].reconstruct:
         return []
     if sets is not None:
-        return [load_clips(_as_list(one), rate) for one in ([sets] if isinstance(sets, str | Path) else sets)]
+        return [load_clips(as_list(one), rate) for one in ([sets] if isinstance(sets, str | Path) else sets)]
     priors, _ = installed_priors(settings.library)
     return [_bank(prior) for prior in priors if prior.name != name and prior.sample_rate == rate]
 
@@ -206,7 +180,7 @@ class _Keeper:
 
     def __call__(self, run: Run) -> None:
         generator, encoder = self.training.networks(torch.device("cpu"))
-        curve = [*run.curve, (run.step, run.means())] if run.sums else run.curve  # with the interval under way
+        curve = curve_of(run)
         random = torch.Generator().manual_seed(0)
         latents = torch.rand(8, self.settings.config.latent, generator=random) * 2 - 1
         with torch.no_grad():

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gansep.library import CARD, Card, is_writable, save_model, writable_library
+from gansep.library import Card, save_model, writable_library
 from gansep.library.dictionary import DIVERGENCES, levelled, nmf_spectrogram
-from gansep.training.api import Paths, Provenance
+from gansep.training.api import Provenance
 from gansep.training.data import Clips, load_clips
 from gansep.training.loop import Progress
-from gansep.types import DataError, GansepError, OutputError
+from gansep.training.session import Paths, as_list, claim, describe, hear, name_of
+from gansep.types import DataError, GansepError
 
 BLOCKS = 10  # points of the curve
 LEVEL = "recordings scaled to a peak of 1; spectra to a mean of 1"
@@ -88,19 +89,14 @@ def train_dictionary(
     """
     say = on_event or (lambda event: None)
     settings, words = settings or DictionarySettings(), provenance or Provenance()
-    paths = [Path(path) for path in ([data] if isinstance(data, str | Path) else data)]
-    name = name or (paths[0].resolve().name if paths[0].is_dir() else paths[0].stem)
+    paths = as_list(data)
+    name = name or name_of(paths)
     config = {"n_fft": settings.n_fft, "hop": settings.hop, "atoms": settings.atoms, "divergence": settings.divergence}
     card = Card(name, config, settings.sample_rate, None, (name,), kind="nmf", level=LEVEL, seed=settings.seed)
     folder = Path(out) if out else writable_library(library) / "nmf" / name
-    if not is_writable(folder):
-        raise OutputError(f"{folder}: the dictionary cannot be written there; name another folder with -o")
-    if (folder / CARD).exists():
-        raise OutputError(f"{folder} holds a model already; remove it, or name another folder with -o")
-    clips = load_clips(paths, settings.sample_rate)
-    for reason in clips.skipped:
-        say(f"skipped {reason}")
-    say(f"{name}: {clips.seconds:.0f} s of sound in {len(clips.waves)} files; the dictionary goes to {folder}")
+    claim(folder)
+    clips = hear(paths, settings.sample_rate, say)
+    say(f"{describe(name, clips)}; the dictionary goes to {folder}")
     frames = draw_frames(clips, settings)
     atoms, curve = learn(frames, settings, on_event)
     card = replace(

@@ -225,7 +225,7 @@ def test_silent_and_broken_files_are_named(train: Train, data: Path, capsys: Cap
         (["--data", "hits", "--init-from", "nobody"], "no gan model 'nobody'"),
         (["--data", "hits", "--interference", "missing"], "no such file or folder: missing"),
         (["--data", "hits", "--device", "abacus"], "device 'abacus' is not available"),
-        (["--data", "hits", "-o", "file"], "file: the prior cannot be written there"),
+        (["--data", "hits", "-o", "file"], "file: the model cannot be written there"),
         (["--data", "hits", "--library", "file"], "no library can be written to"),
         ([], "the following arguments are required: --data"),
         (["--data", "hits", "--kind", "magic"], "invalid choice: 'magic'"),
@@ -245,7 +245,7 @@ def test_silent_and_broken_files_are_named(train: Train, data: Path, capsys: Cap
         (["--data", "hits", "--kind", "nmf", "--divergence", "x"], "invalid choice: 'x'"),
         (["--data", "missing", "--kind", "nmf"], "no such file or folder: missing"),
         (["--data", "short", "--kind", "nmf"], "only 1.0 s of usable sound in 1 files"),
-        (["--data", "hits", "--kind", "nmf", "-o", "file"], "file: the dictionary cannot be written there"),
+        (["--data", "hits", "--kind", "nmf", "-o", "file"], "file: the model cannot be written there"),
     ],
 )
 def test_refused(data: Path, capsys: Capture, arguments: list[str], said: str) -> None:

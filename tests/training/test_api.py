@@ -77,7 +77,7 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
     assert [event.step for event in steps] == [1, 2, 3, 4]
     assert steps[-1].left == 0 < steps[0].left
     lines = [event for event in events if isinstance(event, str)]
-    assert str(folder) in lines[0]
+    assert lines[:2] == ["hits: 6 s of sound in 6 files", f"the model goes to {folder}"]
     assert "ended by steps at step 4" in lines[-1]
 
 
@@ -237,6 +237,6 @@ def test_a_training_that_fails_keeps_its_last_good_weights(
 def test_a_prior_is_not_trained_over(tmp_path: Path) -> None:
     (tmp_path / "prior").mkdir()
     (tmp_path / "prior" / "card.json").write_text("{}")
-    with pytest.raises(OutputError, match="holds a prior already; go on with --resume"):
+    with pytest.raises(OutputError, match="holds a model already; go on with --resume"):
         train_prior(tmp_path, "tone", out=tmp_path / "prior")
     assert (tmp_path / "prior" / "card.json").read_text() == "{}"

@@ -1,0 +1,142 @@
+"""``gansep train-mask`` and ``train-mapping``: what they print, write, resume and refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from gansep.cli import main
+from gansep.cli.train_mapping import LOSSES as OFFERED_OF_MAPPINGS
+from gansep.cli.train_mask import FEATURES as OFFERED_FEATURES
+from gansep.cli.train_mask import LOSSES as OFFERED_LOSSES
+from gansep.cli.train_mask import NETWORKS as OFFERED_NETWORKS
+from gansep.cli.train_mask import TARGETS as OFFERED_TARGETS
+from gansep.library import find_model, load_separation, read_card, verify
+from gansep.library import search as search_module
+from gansep.nets.masknet import OF_MASKS, OF_SIGNALS, TARGETS
+from gansep.nets.spectral import FEATURES, NETWORKS
+from gansep.training.mapping import SPECTRAL_LOSSES, WAVEFORM_LOSSES
+
+Capture = pytest.CaptureFixture[str]
+TINY = ["--width", "8", "--depth", "2", "--n-fft", "128", "--seconds", "0.3", "--batch", "2", "--sample-rate", "8000"]
+TINY += ["--library", "library", "--progress", "none"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "_packaged", lambda: tmp_path / "packaged")
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name in ("hiss", "tone"):
+        (tmp_path / name).mkdir()
+        wave = random.uniform(-0.5, 0.5, 6 * 8000) if name == "hiss" else 0.5 * np.sin(np.arange(6 * 8000) * 0.3)
+        soundfile.write(f"{name}/1.wav", wave, 8000)
+
+
+def train(*flags: str, verb: str = "train-mask") -> int:
+    return main([verb, "--data", "hiss", "tone", *TINY, *flags])
+
+
+def test_flags_offer_what_there_is() -> None:
+    assert set(OFFERED_TARGETS) == set(TARGETS)
+    assert (*OF_MASKS, *OF_SIGNALS) == OFFERED_LOSSES
+    assert set(OFFERED_NETWORKS) == set(NETWORKS)
+    assert set(OFFERED_FEATURES) == set(FEATURES)
+    assert {domain: set(losses) for domain, losses in OFFERED_OF_MAPPINGS.items()} == {
+        "spectral": set(SPECTRAL_LOSSES),
+        "waveform": set(WAVEFORM_LOSSES),
+    }
+
+
+def test_from_folders_to_a_mask(capsys: Capture) -> None:
+    assert train("--steps", "2", "--mask", "psm", "--snr", "-5", "5", "--licence", "CC0-1.0", "--causal") == 0
+    out, err = capsys.readouterr()
+    assert out == "library/mask/hiss-tone\n"
+    assert "hiss: 6 s of sound in 1 files" in err and "tone: 6 s of sound in 1 files" in err
+    assert "ended by steps at step 2" in err
+    card = read_card("library/mask/hiss-tone")
+    assert (card.kind, card.sources, card.data_licence) == ("mask", ("hiss", "tone"), "CC0-1.0")
+    assert (card.config["target"], card.config["loss"], card.config["causal"]) == ("psm", "mse", True)
+    assert card.config["hop"] == 64
+    assert card.data == "recordings in hiss, tone"
+    assert verify(find_model("hiss-tone", "mask", "library")) == []
+
+
+def test_resumes(capsys: Capture) -> None:
+    assert train("--steps", "2") == 0
+    assert train("--steps", "3", "--resume") == 0
+    assert "resumed from step 2" in capsys.readouterr().err
+    resumed = Path("library/mask/hiss-tone/weights.safetensors").read_bytes()
+    assert train("--steps", "3", "-o", "other") == 0
+    assert Path("other/weights.safetensors").read_bytes() == resumed
+
+
+def test_named_sources_and_model(capsys: Capture) -> None:
+    flags = ["--steps", "1", "--name", "pair", *TINY]
+    assert main(["train-mask", "--data", "rain=hiss", "bell=tone", *flags]) == 0
+    assert capsys.readouterr().out == "library/mask/pair\n"
+    assert load_separation("mask", ["bell", "rain"], library="library").card.name == "pair"
+
+
+@pytest.mark.parametrize(("domain", "kind"), [("spectral", "SpectralMapping"), ("waveform", "WaveformMapping")])
+def test_from_folders_to_a_mapping(domain: str, kind: str, capsys: Capture) -> None:
+    assert train("--steps", "2", "--domain", domain, verb="train-mapping") == 0
+    assert capsys.readouterr().out == "library/mapping/hiss-tone\n"
+    card = json.loads(Path("library/mapping/hiss-tone/card.json").read_text())
+    assert (card["config"]["domain"], card["config"]["loss"]) == (domain, OFFERED_OF_MAPPINGS[domain][0])
+    assert type(load_separation("mapping", ["tone", "hiss"], library="library").network).__name__ == kind
+
+
+def test_the_model_separates_a_file() -> None:
+    assert train("--steps", "1") == 0
+    assert train("--steps", "1", verb="train-mapping") == 0
+    random = np.random.default_rng(1)
+    mixture = random.uniform(-0.5, 0.5, (4410, 2))
+    soundfile.write("mix.wav", mixture, 44100, "PCM_24")
+    for backend in ("mask", "mapping"):
+        flags = ["--sources", "tone,hiss", "--library", "library", "--float32", "--no-picture", "-o", backend]
+        assert main(["separate", "mix.wav", "--backend", backend, *flags]) == 0
+        parts = [soundfile.read(f"{backend}/mix/{name}.wav")[0] for name in ("tone", "hiss", "residual")]
+        assert np.abs(np.sum(parts, 0) - mixture).max() < 1e-5
+        report = json.loads(Path(f"{backend}/mix/separation.json").read_text())
+        assert report["sources"]["tone"]["model"] == f"{backend}/hiss-tone"
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags", "said"),
+    [
+        ("train-mask", ["--data", "hiss"], "mixtures need at least two sources, got hiss"),
+        ("train-mask", ["--data", "hiss", "a=hiss", "a=tone"], "two sources are called a"),
+        ("train-mask", ["--data", "hiss", "nobody"], "no such file or folder: nobody"),
+        ("train-mask", ["--data", "hiss", "tone", "--steps", "0"], "--steps must be above 0, got 0"),
+        ("train-mask", ["--data", "hiss", "tone", "--mask", "crm", "--loss", "mse"], "crm masks cannot be learned by"),
+        ("train-mask", ["--data", "hiss", "tone", "--n-fft", "30"], "n_fft must be a multiple of 4 from 64 up"),
+        ("train-mask", ["--data", "hiss", "tone", "--snr", "5", "-5"], "snr_db must go from low to high"),
+        ("train-mask", ["--data", "hiss", "tone", "--absent", "1"], "absent in [0, 1)"),
+        ("train-mask", ["--data", "hiss", "tone", "--hop", "0"], "--hop must be above 0"),
+        ("train-mask", ["--data", "hiss", "tone", "--init-from", "x"], "no mask model 'x'"),
+        ("train-mask", ["--data", "hiss", "tone", "--device", "abacus"], "device 'abacus' is not available"),
+        (
+            "train-mapping",
+            ["--data", "hiss", "tone", "--loss", "snr"],
+            "--loss of --domain spectral must be one of",
+        ),
+        ("train-mapping", ["--data", "hiss", "tone", "--domain", "waveform", "--causal"], "--causal belongs to"),
+    ],
+)
+def test_refused_in_one_line(verb: str, flags: list[str], said: str, capsys: Capture) -> None:
+    assert main([verb, *flags, "--library", "library", "--progress", "none"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("gansep: error: ") and said in err
+
+
+def test_a_model_is_not_overwritten(capsys: Capture) -> None:
+    assert train("--steps", "1") == 0
+    capsys.readouterr()
+    assert train("--steps", "1") == 2
+    assert "holds a model already; go on with --resume" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""``gansep.library.separation``: models found by the set of their sources, and foreign or damaged ones refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from gansep.library import Card, find_separator, load_separation, save_model, verify
+from gansep.library.card import Found
+from gansep.nets.masknet import MaskNet, maps
+from gansep.nets.spectral import NetConfig
+from gansep.types import ModelError
+
+PACKAGED = Path(__file__).resolve().parent.parent.parent / "pretrained"
+
+
+def make(
+    library: Path, name: str, sources: Sequence[str] = ("dogs", "cats"), target: str = "irm", causal: bool = False
+) -> Path:
+    config = NetConfig(len(sources) * maps(target), "tfconv", 8, 2, n_fft=128, hop=64, causal=causal)
+    torch.manual_seed(0)
+    network = MaskNet(config, target)
+    card = Card(name, config.to_json() | {"target": target, "loss": "mse"}, 16000, None, tuple(sources), kind="mask")
+    folder = library / "mask" / name
+    save_model(folder, network.state_dict(), card)
+    return folder
+
+
+def edit(folder: Path, **config: object) -> None:
+    path = folder / "card.json"
+    values = json.loads(path.read_text())
+    values["config"] |= config
+    path.write_text(json.dumps(values))
+
+
+def test_found_by_the_set_of_sources(tmp_path: Path) -> None:
+    make(tmp_path, "pets")
+    make(tmp_path, "three", ("dogs", "cats", "birds"))
+    assert find_separator("mask", ["cats", "dogs"], tmp_path).name == "pets"
+    assert find_separator("mask", ["birds", "cats", "dogs"], tmp_path).name == "three"
+    with pytest.raises(ModelError, match=r"no mask model of dogs\+birds; installed ones have .*dogs\+cats"):
+        find_separator("mask", ["dogs", "birds"], tmp_path)
+
+
+def test_the_one_called_as_its_sources_comes_first(tmp_path: Path) -> None:
+    for name in ("a-first", "dogs-cats", "z-last"):
+        make(tmp_path, name)
+    assert find_separator("mask", ["cats", "dogs"], tmp_path).name == "dogs-cats"
+    (tmp_path / "mask" / "dogs-cats" / "card.json").unlink()
+    assert find_separator("mask", ["cats", "dogs"], tmp_path).name == "a-first"  # a broken one is passed over
+
+
+def test_a_causal_one_where_it_must_be(tmp_path: Path) -> None:
+    make(tmp_path, "dogs-cats")
+    with pytest.raises(ModelError, match=r"no causal mask model of dogs\+cats.*train-mask --causal"):
+        find_separator("mask", ["dogs", "cats"], tmp_path, causal=True)
+    make(tmp_path, "pets-now", causal=True)
+    assert find_separator("mask", ["dogs", "cats"], tmp_path, causal=True).name == "pets-now"
+
+
+@pytest.mark.parametrize("target", ["ibm", "crm"])
+def test_loaded_as_it_was_saved(tmp_path: Path, target: str) -> None:
+    make(tmp_path, "pets", target=target)
+    torch.manual_seed(0)
+    config = NetConfig(2 * maps(target), "tfconv", 8, 2, n_fft=128, hop=64)
+    same = MaskNet(config, target).eval()
+    before = torch.get_rng_state()
+    model = load_separation("mask", ["cats", "dogs"], library=tmp_path)
+    assert torch.equal(before, torch.get_rng_state())
+    assert not model.network.training and not any(p.requires_grad for p in model.network.parameters())
+    spectrum = torch.randn(1, 65, 9, dtype=torch.complex64)
+    assert torch.allclose(model.network(spectrum), same(spectrum), atol=1e-6)
+
+
+def test_named_models(tmp_path: Path) -> None:
+    folder = make(tmp_path, "pets")
+    assert load_separation("mask", model="pets", library=tmp_path).card.name == "pets"
+    assert load_separation("mask", ["cats", "dogs"], str(folder)).card.name == "pets"
+    with pytest.raises(ModelError, match="it separates dogs, cats, not dogs, birds"):
+        load_separation("mask", ["dogs", "birds"], "pets", tmp_path)
+    with pytest.raises(ModelError, match="no mapping model 'pets'"):
+        load_separation("mapping", model="pets", library=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"width": 10}, "foreign weights"),
+        ({"outputs": 3}, "3 outputs for 2 sources"),
+        ({"target": "best"}, "unknown target"),
+        ({"network": "magic"}, "unknown network"),
+        ({"mean": [0.0]}, "mean and std must have 65 numbers"),
+        ({"colour": "blue"}, "does not fit a mask"),
+        ({"sample_rate": 8000}, "sample_rate differs"),
+        ({"width": 10**7}, "foreign weights"),
+    ],
+)
+def test_cards_that_do_not_fit(tmp_path: Path, config: dict[str, object], said: str) -> None:
+    folder = make(tmp_path, "pets")
+    edit(folder, **config)
+    with pytest.raises(ModelError, match=said):
+        load_separation("mask", model="pets", library=tmp_path)
+    assert said in verify(Found("mask", "pets", folder, "path"))[0]
+
+
+def test_verify_passes_a_whole_one(tmp_path: Path) -> None:
+    assert verify(Found("mask", "pets", make(tmp_path, "pets"), "path")) == []
