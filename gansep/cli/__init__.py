@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import NoReturn
 
 from gansep import __version__
-from gansep.cli import compare, doctor, evaluate, priors, separate, train_prior
+from gansep.cli import compare, denoise, doctor, evaluate, priors, separate, train_mapping, train_mask, train_prior
 from gansep.types import GansepError
 
-VERBS = (train_prior, separate, evaluate, compare, priors, doctor)  # in the order of the help text
+# In the order of the help text.
+VERBS = (train_prior, train_mask, train_mapping, separate, denoise, evaluate, compare, priors, doctor)
 
 INTERRUPTED = 130
 
