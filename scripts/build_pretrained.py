@@ -1,7 +1,8 @@
-"""Train the priors in pretrained/ from the recordings they were made of.
+"""Train the models in pretrained/ from the recordings they were made of.
 
     python scripts/build_pretrained.py --data DATA drums piano digits
     python scripts/build_pretrained.py --data DATA --kind nmf drums piano digits
+    python scripts/build_pretrained.py --data DATA --kind mask speech-noise digits-drums digits-piano
 
 DATA holds ``<class>/train`` and ``<class>/valid`` folders. Training uses ``train`` less the speakers, kits, pieces
 and recordings kept back as ``dev`` (gansep/research/sources.py); the card's figures are measured on ``dev``. A run
@@ -18,12 +19,16 @@ from pathlib import Path
 
 import torch
 
+from gansep.nets.spectral import NetConfig
 from gansep.research.sources import split_files
 from gansep.training.api import PriorSettings, Provenance, train_prior
 from gansep.training.loop import Progress
+from gansep.training.mixing import Mixing
 from gansep.training.nmf import DictionarySettings, train_dictionary
+from gansep.training.separators import SeparatorSettings, train_mask
 
 CC_BY = "CC BY 4.0"
+STRICTEST = ("CC0 1.0", "Apache-2.0", CC_BY, "CC BY-SA 4.0")  # licences of weights, the last one binds most
 PRIORS: dict[str, dict] = {
     "digits": {
         "classes": ("digits", "digits_en8k"),
@@ -65,25 +70,83 @@ PRIORS: dict[str, dict] = {
 }
 SHIPPED = ("drums", "piano", "digits")
 
+SNR = Mixing(snr_db=(-10.0, 20.0), doubled=0.35, coloured=0.1)  # speech over noise
+VOICES = 2  # takes of every speaker and digit that are speech beside the sentences
+LONG = NetConfig(n_fft=1024, hop=512)  # windows that tell notes apart
+# Model: sources, what is learned by which loss, network, mixtures, steps.
+MASKS: dict[str, tuple[tuple[str, ...], str, str, NetConfig, Mixing, int]] = {
+    "speech-noise": (("speech", "noise"), "irm", "snr", NetConfig(), SNR, 4000),
+    "speech-noise-causal": (("speech", "noise"), "irm", "snr", NetConfig(causal=True), SNR, 2500),
+    "speech-noise-irm-dnn": (("speech", "noise"), "irm", "mse", NetConfig(network="dnn", width=1024), SNR, 5000),
+    "digits-drums": (("digits", "drums"), "irm", "snr", LONG, Mixing(), 2500),
+    "digits-piano": (("digits", "piano"), "irm", "snr", LONG, Mixing(), 2500),
+    "drums-piano": (("drums", "piano"), "irm", "snr", LONG, Mixing(), 2500),
+    "digits-drums-piano": (("digits", "drums", "piano"), "irm", "snr", replace(LONG, outputs=3), Mixing(), 2500),
+}
+
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=SHIPPED, help=f"of {', '.join(PRIORS)} (default: those shipped)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=SHIPPED,
+        help=f"of {', '.join(PRIORS)} (default: those shipped); masks of {', '.join(MASKS)}",
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path, default=Path("pretrained"))
-    parser.add_argument("--kind", choices=("gan", "nmf"), default="gan")
+    parser.add_argument("--kind", choices=("gan", "nmf", "mask"), default="gan")
     parser.add_argument("--objective", default="default")
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, help="(default: 7000 for priors, what MASKS says for masks)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     if args.kind == "nmf" and args.resume:
-        parser.error("--resume belongs to --kind gan; a dictionary is learned at once")
+        parser.error("--resume does not belong to --kind nmf; a dictionary is learned at once")
     return args
 
 
 def build(name: str, args: argparse.Namespace) -> Path:
+    """Train one model and return its folder."""
+    return build_mask(name, args) if args.kind == "mask" else build_prior(name, args)
+
+
+def build_mask(name: str, args: argparse.Namespace) -> Path:
+    sources, target, loss, config, mixing, steps = MASKS[name]
+    parts = [PRIORS[source] for source in sources]
+
+    def files(split: str) -> dict[str, list[Path]]:
+        found = {
+            source: [file for kind in PRIORS[source]["classes"] for file in split_files(args.data, kind, split)]
+            for source in sources
+        }
+        if "speech" in found and split == "train":  # sentences are few, and of few speakers
+            words = split_files(args.data, "digits", split)
+            found["speech"] += [file for file in words if int(file.stem.split("_")[-1]) <= VOICES]
+        return found
+
+    words = Provenance(
+        "; ".join(part["data"] for part in parts),
+        "; ".join(dict.fromkeys(part["data_licence"] for part in parts)),
+        max((part["licence"] for part in parts), key=STRICTEST.index),
+    )
+    settings = SeparatorSettings(loss, args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
+    return train_mask(
+        files("train"),
+        name,
+        target,
+        config,
+        settings,
+        out=args.library / "mask" / name,
+        resume=args.resume,
+        provenance=words,
+        held_out=files("dev"),
+        on_event=report,
+    )
+
+
+def build_prior(name: str, args: argparse.Namespace) -> Path:
     recipe = PRIORS[name]
     files = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "train")]
     held_out = [file for kind in recipe["classes"] for file in split_files(args.data, kind, "dev")]
@@ -97,7 +160,7 @@ def build(name: str, args: argparse.Namespace) -> Path:
     return train_prior(
         files,
         name,
-        PriorSettings(args.objective, args.steps, seed=args.seed, device="cpu"),
+        PriorSettings(args.objective, args.steps or 7000, seed=args.seed, device="cpu"),
         interference=others,
         out=out,
         resume=args.resume,
