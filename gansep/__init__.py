@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gansep.backends import load_separator
+    from gansep.denoise import denoise_files
     from gansep.library import load_prior
     from gansep.separate import separate_file
     from gansep.training.api import train_prior
+    from gansep.training.separators import train_mapping, train_mask
     from gansep.types import Estimates, GansepError, Separator
 
 __version__ = "0.1.0"
@@ -23,9 +25,12 @@ __all__ = [
     "GansepError",
     "Separator",
     "__version__",
+    "denoise_files",
     "load_prior",
     "load_separator",
     "separate_file",
+    "train_mapping",
+    "train_mask",
     "train_prior",
 ]
 
@@ -33,9 +38,12 @@ _HOMES = {
     "Estimates": "gansep.types",
     "GansepError": "gansep.types",
     "Separator": "gansep.types",
+    "denoise_files": "gansep.denoise",
     "load_prior": "gansep.library",
     "load_separator": "gansep.backends",
     "separate_file": "gansep.separate",
+    "train_mapping": "gansep.training.separators",
+    "train_mask": "gansep.training.separators",
     "train_prior": "gansep.training.api",
 }
 

@@ -70,8 +70,7 @@ PRIORS: dict[str, dict] = {
 }
 SHIPPED = ("drums", "piano", "digits")
 
-SNR = Mixing(snr_db=(-10.0, 20.0), doubled=0.35, coloured=0.1)  # speech over noise
-VOICES = 2  # takes of every speaker and digit that are speech beside the sentences
+SNR = Mixing(snr_db=(-10.0, 20.0))  # speech over noise
 LONG = NetConfig(n_fft=1024, hop=512)  # windows that tell notes apart
 # Model: sources, what is learned by which loss, network, mixtures, steps.
 MASKS: dict[str, tuple[tuple[str, ...], str, str, NetConfig, Mixing, int]] = {
@@ -117,14 +116,11 @@ def build_mask(name: str, args: argparse.Namespace) -> Path:
     parts = [PRIORS[source] for source in sources]
 
     def files(split: str) -> dict[str, list[Path]]:
-        found = {
-            source: [file for kind in PRIORS[source]["classes"] for file in split_files(args.data, kind, split)]
+        kinds = {source: PRIORS[source]["classes"] for source in sources}
+        return {
+            source: [file for kind in kinds[source] for file in split_files(args.data, kind, split)]
             for source in sources
         }
-        if "speech" in found and split == "train":  # sentences are few, and of few speakers
-            words = split_files(args.data, "digits", split)
-            found["speech"] += [file for file in words if int(file.stem.split("_")[-1]) <= VOICES]
-        return found
 
     words = Provenance(
         "; ".join(part["data"] for part in parts),

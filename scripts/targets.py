@@ -1,71 +1,104 @@
-"""Which training target makes the best masks: one network, the same mixtures and steps, each target by each loss.
+"""What a supervised network should learn: the same mixtures and steps for each target, loss and network.
 
     python scripts/targets.py train --data DATA --library DIR
     python scripts/targets.py table --data DATA --library DIR
 
-``train`` trains what is not there yet, on speech and noise (less dev); several calls with other --only may share the
-work. ``table`` ranks what is there: SI-SDR improvement of the speech over sentences in noise at -5, 0, 5 and 10 dB
-[95 % bootstrap interval by speaker], by the masked mixture itself and by masks that share the recording out, and STOI
-of the former.
+``train`` trains what is not there yet and goes on with what was stopped, on speech and noise (less dev); several calls
+with other --only may share the work. ``table`` ranks what is there: SI-SDR improvement of the speech over sentences in
+noise at -5, 0, 5 and 10 dB [95 % bootstrap interval by speaker], by the network's own answer and by masks that share
+the recording out as it says, and STOI of the former.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from build_pretrained import SNR, report
 from torch import Tensor
 
+from gansep.backends.mapping import Mappings
 from gansep.backends.mask import Masks
 from gansep.library import CARD, TrainedSeparator, load_separation
 from gansep.metrics import bootstrap_interval, paired_difference, si_sdr
 from gansep.metrics.perceptual import stoi
+from gansep.nets.mapping import WaveformConfig
 from gansep.nets.spectral import NetConfig
 from gansep.pipeline import Settings
 from gansep.research.denoising import sentences
 from gansep.research.protocol import Mixture
 from gansep.research.running import through
 from gansep.research.sources import split_files
-from gansep.training.separators import SeparatorSettings, train_mask
+from gansep.training.separators import DOMAINS, SeparatorSettings, train_mapping, train_mask
 
 RATIOS = (-5.0, 0.0, 5.0, 10.0)
-CASES = (  # target and loss
-    *(("ibm", "cross-entropy"), ("irm", "mse"), ("iam", "mse"), ("psm", "mse"), ("orm", "mse"), ("cirm", "mse")),
-    *(("irm", "mae"), ("irm", "signal"), ("irm", "snr"), ("irm", "si-sdr")),
-    *(("psm", "snr"), ("cirm", "snr"), ("crm", "snr"), ("crm", "signal")),
+WIDTH = 1024  # of dnn, as the one that ships
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training: a mask's target, or ``spectral`` or ``waveform`` for a mapping, its loss and its network."""
+
+    target: str
+    loss: str
+    network: str = "dnn"
+
+    @property
+    def name(self) -> str:
+        return "-".join((self.target, self.loss) if self.network == "dnn" else (self.target, self.loss, self.network))
+
+    @property
+    def kind(self) -> str:
+        return "mapping" if self.target in DOMAINS else "mask"
+
+    def folder(self, args: argparse.Namespace) -> Path:
+        return args.library / self.kind / self.name
+
+    def train(self, args: argparse.Namespace) -> None:
+        data = {name: split_files(args.data, name, "train") for name in ("speech", "noise")}
+        settings = SeparatorSettings(self.loss, args.steps, mixing=SNR, seed=args.seed, device="cpu")
+        network = NetConfig(network=self.network, width=WIDTH if self.network == "dnn" else 0)
+        where: dict[str, Any] = {"out": self.folder(args), "resume": True, "on_event": report}
+        if self.kind == "mask":
+            train_mask(data, self.name, self.target, network, settings, **where)
+        else:
+            sizes = WaveformConfig() if self.target == "waveform" else network
+            train_mapping(data, self.name, self.target, sizes, settings, **where)
+
+
+CASES = (
+    *(Case("ibm", "cross-entropy"), Case("irm", "mse"), Case("iam", "mse"), Case("psm", "mse"), Case("orm", "mse")),
+    *(Case("cirm", "mse"), Case("irm", "mae"), Case("irm", "signal"), Case("irm", "snr"), Case("irm", "si-sdr")),
+    *(Case("psm", "snr"), Case("cirm", "snr"), Case("crm", "snr"), Case("crm", "signal"), Case("spectral", "mae")),
+    *(Case("irm", "mse", "blstm"), Case("irm", "mse", "tfconv"), Case("irm", "snr", "blstm")),
+    *(Case("irm", "snr", "tfconv"), Case("psm", "snr", "tfconv"), Case("crm", "snr", "tfconv")),
+    *(Case("spectral", "mae", "tfconv"), Case("waveform", "snr", "conv")),
 )
 
 
-def train(args: argparse.Namespace) -> None:
-    for target, loss in chosen(args):
-        folder = args.library / "mask" / f"{target}-{loss}"
-        if (folder / CARD).exists():
-            continue
-        data = {name: split_files(args.data, name, "train") for name in ("speech", "noise")}
-        settings = SeparatorSettings(loss, args.steps, mixing=SNR, seed=args.seed, device="cpu")
-        train_mask(data, folder.name, target, network(args), settings, out=folder, on_event=report)
-
-
-def network(args: argparse.Namespace) -> NetConfig:
-    return NetConfig(network=args.network, width=args.width)
-
-
-def chosen(args: argparse.Namespace) -> list[tuple[str, str]]:
-    return [case for case in CASES if not args.only or "-".join(case) in args.only.split(",")]
+def chosen(args: argparse.Namespace) -> list[Case]:
+    return [case for case in CASES if not args.only or case.name in args.only.split(",")]
 
 
 def table(args: argparse.Namespace) -> None:
     examples = [one for ratio in RATIOS for one in sentences(args.data, args.split, ratio, args.seed)]
     speakers = [example.group.split("+")[0] for example in examples]
     rows = {}
-    for model in (load_separation("mask", model=str(args.library / "mask" / name)) for name in names(args)):
-        rows[model.card.name] = (model.card, *figures(model, examples))
+    for case in chosen(args):
+        if (case.folder(args) / CARD).exists():
+            model = load_separation(case.kind, model=str(case.folder(args)))
+            rows[case.name] = (model.card, *figures(case.kind, model, examples))
+    if not rows:
+        sys.exit(f"{args.library} holds none of these models; train them first")
     best = max(rows, key=lambda name: float(rows[name][1].mean()))
     print(
-        "| target, loss | minutes | masked mixture | behind the best, p | as shares | STOI |\n|---|---|---|---|---|---|"
+        "| target, loss, network | minutes | its own | behind the best, p | as shares | STOI |"
+        "\n|---|---|---|---|---|---|"
     )
     for name, (card, own, shares, heard) in sorted(rows.items(), key=lambda row: -float(row[1][1].mean())):
         gap, low, high, p = paired_difference(own.numpy(), rows[best][1].numpy(), speakers, args.seed)
@@ -75,15 +108,9 @@ def table(args: argparse.Namespace) -> None:
         print(f"| {name} | {minutes} | {masked} | {behind} | {shared} | {intelligible:.3f} |")
 
 
-def names(args: argparse.Namespace) -> Iterator[str]:
-    for target, loss in chosen(args):
-        if (args.library / "mask" / f"{target}-{loss}" / CARD).exists():
-            yield f"{target}-{loss}"
-
-
-def figures(model: TrainedSeparator, examples: Sequence[Mixture]) -> tuple[Tensor, Tensor, Tensor]:
-    """SI-SDR improvement of the masked mixtures, of shares of them, and STOI of the former, ``[V]`` each."""
-    separator = Masks(model, ("speech", "noise"))
+def figures(kind: str, model: TrainedSeparator, examples: Sequence[Mixture]) -> tuple[Tensor, Tensor, Tensor]:
+    """SI-SDR improvement of its own speech and of that shared out, and STOI of the former, ``[V]`` each."""
+    separator = (Masks if kind == "mask" else Mappings)(model, ("speech", "noise"))
     own, shared = (through(separator, examples, Settings(refinement=how)) for how in (None, separator.refinement))
     gains = [
         torch.stack([improvement(a[0, 0], b) for a, b in zip(one, examples, strict=True)]) for one in (own, shared)
@@ -108,15 +135,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path, required=True)
     parser.add_argument("--split", choices=("dev", "valid"), default="valid")
-    parser.add_argument("--only", help=f"of {', '.join('-'.join(case) for case in CASES)}")
-    parser.add_argument("--network", default="dnn")
-    parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--only", metavar="NAME,NAME", help=f"of {', '.join(case.name for case in CASES)}")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    {"train": train, "table": table}[args.what](args)
+    if args.what == "table":
+        table(args)
+        return
+    for case in chosen(args):
+        case.train(args)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,12 @@ def test_public_names_are_those_of_their_modules() -> None:
         "Estimates": "gansep.types",
         "GansepError": "gansep.types",
         "Separator": "gansep.types",
+        "denoise_files": "gansep.denoise",
         "load_prior": "gansep.library",
         "load_separator": "gansep.backends",
         "separate_file": "gansep.separate",
+        "train_mapping": "gansep.training.separators",
+        "train_mask": "gansep.training.separators",
         "train_prior": "gansep.training.api",
     }
     assert set(gansep.__all__) == homes.keys() | {"__version__"}
