@@ -11,11 +11,14 @@ from pathlib import Path
 from gansep.audio import read, write
 from gansep.research.protocol import Mixture, mixtures
 
-CLIPS = {  # one second each, for tests on real sound
-    "digits": "digits/valid/ar_s02_d3_0*.flac",
-    "drums": "drums/valid/tr505_*snare*.flac",
-    "piano": "piano/valid/bwv861-prelude*.flac",
+CLIPS = {  # for tests on real sound, and their samples
+    "digits": ("digits/valid/ar_s02_d3_0*.flac", 16384),
+    "drums": ("drums/valid/tr505_*snare*.flac", 16384),
+    "piano": ("piano/valid/bwv861-prelude*.flac", 16384),
+    "speech": ("speech/valid/pv_g20_*.flac", 49152),
+    "noise": ("noise/valid/washingmachine_*.flac", 49152),
 }
+NOISY_DB = 5.0  # of speech over noise in noisy.wav
 
 
 def find(data: Path, task: str, condition: str, kit: str) -> Mixture:
@@ -35,11 +38,16 @@ def main() -> None:
         mixture = 0.9 * example.mixture / example.mixture.abs().max()
         write(args.examples / f"{name}.wav", mixture, example.sample_rate, "PCM_16")
         print(name, example.name, example.group, tuple(example.mixture.shape))
-    for name, pattern in CLIPS.items():
+    clips = {}
+    for name, (pattern, length) in CLIPS.items():
         file = sorted(args.data.glob(pattern))[0]
         wave, rate = read(file)
-        write(args.clips / f"{name}.flac", wave[:, :16384], rate, "PCM_16")
+        clips[name] = wave[:, :length]
+        write(args.clips / f"{name}.flac", clips[name], rate, "PCM_16")
         print(name, file.name)
+    ratio = clips["speech"].square().mean().sqrt() / clips["noise"].square().mean().sqrt()
+    noisy = clips["speech"] + ratio * 10 ** (-NOISY_DB / 20) * clips["noise"]
+    write(args.examples / "noisy.wav", 0.9 * noisy / noisy.abs().max(), 16000, "PCM_16")
 
 
 if __name__ == "__main__":
