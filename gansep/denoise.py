@@ -34,9 +34,12 @@ class Denoising:
         keep: the source; unless given the first of ``sources``, or of a model's own (``speech`` where it has it).
         strength: share of the rest that is taken away, in [0, 1].
         sources: that the model must have; :data:`SOURCES` unless they or a model are given.
-        backend: ``mask`` or ``mapping``. model: by name or folder, instead of the one with these sources.
+        backend: ``mask`` or ``mapping``. model: by name or folder, instead of the one with these sources; also as an
+            option of the back end, ``mask:model=NAME``.
         format: ``wav`` or ``flac``; the input's own if it is one of them, else wav, unless given.
         float32: 32-bit float samples (wav) instead of 24-bit integers. overwrite: whether existing files are replaced.
+        raw: the network's own sound instead of shares of the recording, the same on every channel and nothing above the
+            network's band; of files only, as a stream always is the network's own.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``. library: folder of models. batch: windows at a time.
     """
 
@@ -48,6 +51,7 @@ class Denoising:
     format: str | None = None
     float32: bool = False
     overwrite: bool = False
+    raw: bool = False
     device: str = "auto"
     library: Path | None = None
     batch: int = 16
@@ -57,12 +61,25 @@ class Denoising:
             object.__setattr__(self, "sources", [name.strip() for name in self.sources.split(",")])
         if parse_backend(self.backend)[0] not in SEPARATORS:
             raise GansepError(f"denoising needs --backend {' or '.join(SEPARATORS)}, got {self.backend}")
+        self._move_model()
         if not 0 <= self.strength <= 1:
             raise GansepError(f"strength must be in [0, 1], got {self.strength}")
         if self.format not in (None, *FORMATS):
             raise GansepError(f"unknown format {self.format!r}; expected one of {', '.join(FORMATS)}")
         if self.float32 and self.format == "flac":
             raise GansepError("flac has no float samples; use --format wav with --float32")
+
+    def _move_model(self) -> None:
+        """Make the option ``model`` of the back end the model."""
+        name, options = parse_backend(self.backend)
+        if "model" not in options:
+            return
+        model = str(options.pop("model"))
+        if self.model not in (None, model):
+            raise GansepError(f"--model {self.model} and --backend {self.backend} name two models; name one of them")
+        rest = ",".join(f"{key}={value}" for key, value in options.items())
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "backend", f"{name}:{rest}" if rest else name)
 
     @property
     def wanted(self) -> Sequence[str]:
@@ -79,6 +96,7 @@ class Denoising:
             sources=self.wanted or None,
             backend=self.backend,
             model=self.model,
+            raw=self.raw,
             device=self.device,
             library=self.library,
             batch=self.batch,
@@ -162,7 +180,8 @@ def _places(inputs: Sequence[str | Path], how: Denoising, skip: Path) -> dict[Pa
     inside: dict[Path, Path] = {}
     for item in map(Path, inputs):
         for path in expand([item], skip):
-            inside.setdefault(path, how.place(Path(path.name) if path == item else path.relative_to(item)))
+            place = Path(path.name) if path == item else path.relative_to(item)
+            inside.setdefault(path, path if path.is_dir() else how.place(place))  # a folder without sound fails later
     natural, taken = set(inside.values()), set[Path]()
     for path, place in inside.items():
         free, number = place, 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ class LiveDenoiser:
 
     Args:
         separator: a causal one. sample_rate: of the recording, in Hz. channels: of the recording.
-        how: what is kept, and at which strength.
+        how: what is kept, and at which strength; whether ``raw`` or not, it is the network's own sound.
     Raises:
         ModelError: a network that hears what comes after. GansepError: it has no such source.
     """
@@ -107,24 +107,35 @@ def denoise_stream(read: Read, write: Callable[[bytes], Any], form: PipeFormat, 
         read: gives at most so many bytes of what is there, none at the end. write: takes bytes on.
         form: of both. live: for recordings of this rate and these channels.
     Raises:
-        AudioError: no sound, or sound that is cut short or not finite; all before it is written.
+        AudioError: no sound, or sound that is cut short or not finite, all before which is written; or samples too
+            large to compute with, of whose block nothing is.
     """
     said, problem = Streamed(), None
 
+    def heard() -> Iterator[Tensor]:
+        nonlocal problem
+        try:
+            yield from blocks(read, form)
+        except AudioError as error:
+            problem = error
+
     def pass_on(step: Callable[[], Tensor]) -> None:
         began = time.perf_counter()
-        data, clipped = encode(step(), form)
+        wave = step()
+        if not wave.isfinite().all():
+            raise AudioError(
+                "stdin: its samples are too large to compute with; scale it to full scale 1; "
+                "what came before is written"
+            )
+        data, clipped = encode(wave, form)
         said.seconds += time.perf_counter() - began
         said.clipped += clipped
         if data:
             write(data)
 
-    try:
-        for block in blocks(read, form):
-            said.samples += block.shape[-1]
-            pass_on(partial(live.push, block))
-    except AudioError as error:
-        problem = error
+    for block in heard():
+        said.samples += block.shape[-1]
+        pass_on(partial(live.push, block))
     if said.samples:
         pass_on(live.finish)
     if problem or not said.samples:

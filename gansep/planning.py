@@ -17,6 +17,7 @@ from gansep.backends import Wanted, make_separator, parse_backend, takes_seed
 from gansep.backends.choice import Choice, choose
 from gansep.backends.gan_prior import GanPrior, Recipe, recipe_for
 from gansep.library import Prior, installed_priors
+from gansep.library.separation import SEPARATORS
 from gansep.nets.precision import pick_device
 from gansep.pipeline import Settings, Windows, cut_for, left_of, listen, segment_and_hop
 from gansep.types import AudioError, GansepError, ModelError, Separator
@@ -101,6 +102,8 @@ class Request:
                 raise GansepError(f"{', '.join(wrong)}: of the search only, not of --backend {self.backend}")
         elif self.model is not None:
             raise GansepError("--model is for back ends with one model for all sources; name priors with --sources")
+        if self.k is not None and parse_backend(self.backend)[0] in SEPARATORS:
+            raise GansepError(f"-k is not for --backend {self.backend}, whose model says which sources; leave it out")
         if self.references and parse_backend(self.backend)[0] != "oracle":
             raise GansepError(f"--references are for --backend oracle, got --backend {self.backend}")
 

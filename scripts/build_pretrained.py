@@ -89,8 +89,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "names",
         nargs="*",
-        default=SHIPPED,
-        help=f"of {', '.join(PRIORS)} (default: those shipped); masks of {', '.join(MASKS)}",
+        help=f"of {', '.join(PRIORS)} (default: those shipped); masks of {', '.join(MASKS)} (default: all)",
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path, default=Path("pretrained"))
@@ -103,6 +102,10 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.kind == "nmf" and args.resume:
         parser.error("--resume does not belong to --kind nmf; a dictionary is learned at once")
+    known, default = (MASKS, tuple(MASKS)) if args.kind == "mask" else (PRIORS, SHIPPED)
+    args.names = args.names or default
+    if unknown := [name for name in args.names if name not in known]:
+        parser.error(f"no {args.kind} model is called {', '.join(unknown)}; expected {', '.join(known)}")
     return args
 
 

@@ -62,13 +62,15 @@ class Case:
     def train(self, args: argparse.Namespace) -> None:
         data = {name: split_files(args.data, name, "train") for name in ("speech", "noise")}
         settings = SeparatorSettings(self.loss, args.steps, mixing=SNR, seed=args.seed, device="cpu")
-        network = NetConfig(network=self.network, width=WIDTH if self.network == "dnn" else 0)
         where: dict[str, Any] = {"out": self.folder(args), "resume": True, "on_event": report}
-        if self.kind == "mask":
-            train_mask(data, self.name, self.target, network, settings, **where)
+        if self.target == "waveform":
+            train_mapping(data, self.name, self.target, WaveformConfig(), settings, **where)
+            return
+        network = NetConfig(network=self.network, width=WIDTH if self.network == "dnn" else 0)
+        if self.kind == "mapping":
+            train_mapping(data, self.name, self.target, network, settings, **where)
         else:
-            sizes = WaveformConfig() if self.target == "waveform" else network
-            train_mapping(data, self.name, self.target, sizes, settings, **where)
+            train_mask(data, self.name, self.target, network, settings, **where)
 
 
 CASES = (

@@ -17,7 +17,7 @@ from gansep import library as library_module
 from gansep.audio import read
 from gansep.backends import mask as mask_module
 from gansep.denoise import Denoising, Outcome, denoise_files
-from gansep.library import Card, save_model
+from gansep.library import Card, load_separation, save_model
 from gansep.library import separation as separation_module
 from gansep.nets.masknet import MaskNet
 from gansep.nets.spectral import NetConfig
@@ -118,6 +118,26 @@ def test_is_what_separate_writes(denoise: Denoise, sound: MakeFile, library: Pat
     assert torch.equal(only(denoise(path, keep="noise")), read(done.stems["noise"])[0])
 
 
+def test_raw_is_the_networks_own(denoise: Denoise, sound: MakeFile, library: Path) -> None:
+    """Hard masks stay hard, where shares of the recording have a floor and another window."""
+    path, hard = sound("mix.wav", 9000), {"backend": "mask:threshold=0.5", "float32": True}
+    separator = mask_module.Masks(load_separation("mask", ("speech", "noise"), library=library), threshold=0.5)
+    expected = separator(read(path)[0]).waves[0, :1]
+    torch.testing.assert_close(only(denoise(path, out="raw", raw=True, **hard)), expected, rtol=0, atol=1e-6)
+    assert (only(denoise(path, out="shares", **hard)) - expected).abs().max() > 0.01
+    half = only(denoise(path, out="half", raw=True, strength=0.5, **hard))
+    torch.testing.assert_close(half, (read(path)[0] + expected) / 2, rtol=0, atol=1e-6)
+
+
+def test_model_as_an_option_of_the_back_end(denoise: Denoise, sound: MakeFile) -> None:
+    path = sound("mix.wav", 9000)
+    one = denoise(path, out="a", backend="mask:threshold=0.5, model=birds-rain-wind", keep="rain")
+    other = denoise(path, out="b", backend="mask:threshold=0.5", model="birds-rain-wind", keep="rain")
+    assert torch.equal(only(one), only(other))
+    assert (only(denoise(path, out="c", model="birds-rain-wind", keep="rain")) - only(one)).abs().max() > 0.01
+    assert Denoising(backend="mask:model=7", model="7") == Denoising(model="7")
+
+
 def test_other_sources(denoise: Denoise, sound: MakeFile, library: Path) -> None:
     """The first one named is kept; a model's own order says so where none is, unless it has speech."""
     path = sound("mix.wav")
@@ -192,6 +212,22 @@ def test_folders(denoise: Denoise, sound: MakeFile, tmp_path: Path) -> None:
         assert outcome.done[0].input == inputs[1]
     names = ["1-2.wav", "1.wav", "deep", "deep/2-2.wav", "deep/2.wav", "deep/er", "deep/er/2.flac"]
     assert tree(tmp_path / "in" / "clean") == names
+
+
+@pytest.mark.parametrize("named", [".", "{}"])
+def test_folders_without_sound(sound: MakeFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Also the folder one is in, and one with nothing but results."""
+    folder = sound("denoised/1.wav").parent.parent
+    monkeypatch.chdir(folder)
+    make_model(tmp_path / "models")
+    item = Path(named.format(folder))
+    outcome = denoise_files([item, "denoised"], "denoised", library=tmp_path / "models", overwrite=True)
+    assert [str(error).partition(";")[0] for _, error in outcome.failed] == [
+        f"{item}: no sound files in this folder",
+        "denoised/1.wav: it is itself an input, and no input is written over",
+    ]
+    assert outcome.done == []
+    assert tree(folder) == ["denoised", "denoised/1.wav"]
 
 
 def test_existing_results_are_kept(denoise: Denoise, sound: MakeFile, tmp_path: Path) -> None:
@@ -287,7 +323,8 @@ def test_ctrl_c(denoise: Denoise, sound: MakeFile, tmp_path: Path, monkeypatch: 
         ({"sources": ["speech", "music"], "model": "speech-noise"}, "separates speech, noise, not speech, music"),
         ({"model": "nobody"}, "nobody"),
         ({"backend": "mapping"}, r"no mapping model of speech\+noise"),
-        ({"backend": "nmf"}, "denoising needs --backend mask or mapping, got nmf"),
+        ({"backend": "nmf"}, "denoising needs --backend mask or mapping.*, got nmf"),
+        ({"backend": "mask:model=a", "model": "b"}, "--model b and --backend mask:model=a name two models"),
         ({"backend": "magic"}, "unknown back end 'magic'"),
         ({"strength": 1.5}, r"strength must be in \[0, 1\], got 1.5"),
         ({"strength": float("nan")}, r"strength must be in \[0, 1\], got nan"),

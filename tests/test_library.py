@@ -101,6 +101,19 @@ def test_names_of_ordinary_folders(name: str) -> None:
     assert card(name).name == name
 
 
+@pytest.mark.parametrize("name", ["../../../up", "/up", "a/b", "a,b", "", "..", ".hidden"])
+def test_sources_that_are_no_files_are_refused(tmp_path: Path, name: str) -> None:
+    text = card().to_json().replace('"two"', json.dumps(name))
+    with pytest.raises(ModelError, match="a source's name must be usable as a file name and have no comma, got"):
+        Card.from_json(text)
+
+
+@pytest.mark.parametrize("sources", [("a", "a"), ("a", "residual")])
+def test_sources_have_names_of_their_own(sources: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError, match=f"names of their own, and 'residual' is taken, got {', '.join(sources)}"):
+        Card("thing", {}, 8000, None, sources)
+
+
 # -- saving and loading ------------------------------------------------------------------------------------------------
 
 
@@ -314,8 +327,10 @@ def test_unknown_models(tiny_library: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(search_module, "_packaged", lambda: tmp_path / "none")
     with pytest.raises(ModelError, match=r"no gan model 'drums'.*installed: hiss, tone"):
         find_model("drums", library=tiny_library)
-    with pytest.raises(ModelError, match="none is installed"):
-        find_model("drums")
+    verbs = {"gan": "prior", "nmf": "prior", "mask": "mask", "mapping": "mapping", "autoencoder": "autoencoder"}
+    for kind, verb in verbs.items():
+        with pytest.raises(ModelError, match=f"none is installed, train one with gansep train-{verb}$"):
+            find_model("drums", kind)
     with pytest.raises(ModelError, match="no such library folder"):
         find_models(tmp_path / "none")
     with pytest.raises(ModelError, match=r"no card\.json"):

@@ -171,17 +171,31 @@ def test_what_came_before_the_trouble_is_written(how: Denoising) -> None:
     written, said = stream_of(how, good + b"abc", form)
     assert len(b"".join(written)) == len(good)
     assert "cut short, 1 bytes of its sound are missing" in said
-    written, said = stream_of(how, good + np.array([np.nan], "<f4").tobytes(), form)
-    assert 60_000 < len(b"".join(written)) <= len(good)
+    written, said = stream_of(how, good + np.array([np.nan, 0.1], "<f4").tobytes(), form)
+    assert len(b"".join(written)) == len(good)
     assert "NaN or Inf" in said
     written, said = stream_of(how, b"", form)
     assert written == []
     assert "ended before the first sample" in said
 
 
+def test_samples_too_large_to_compute_with(how: Denoising) -> None:
+    """Nothing of their block is written, and nothing after it; all of the blocks before."""
+    form = PipeFormat("f32le", 16000, 1)
+    values = np.full(40_000, 0.1, np.float32)
+    values[20_000] = 3e38
+    written, said = stream_of(how, values.tobytes(), form)
+    assert "its samples are too large to compute with; scale it to full scale 1" in said
+    wave = decode(b"".join(written), form)
+    before = (1 << 16) // form.frame  # samples of the first block
+    assert wave.isfinite().all()
+    assert before - 128 <= wave.shape[-1] <= before
+
+
 def test_models(how: Denoising, tmp_path: Path) -> None:
     """The causal one is found though another comes first; one that cannot is refused, whoever names it."""
     refused: list[tuple[dict[str, Any], type[GansepError], str]] = [
+        ({"backend": "mask:model=speech-noise"}, ModelError, "speech-noise: a stream needs a causal tfconv network"),
         ({"model": "speech-noise"}, ModelError, "a stream needs a causal tfconv network, this one is not a causal"),
         ({"sources": ("a", "b")}, ModelError, r"no causal mask model of a\+b; .*; train one with .* --causal"),
         ({"backend": "mapping"}, GansepError, "a stream needs --backend mask, got mapping"),

@@ -161,6 +161,9 @@ def test_bad_files(sound: MakeFile, tmp_path: Path, fast: dict[str, Any], kind: 
         ({"sources": ["tone", "tone"]}, "each source may be named once"),
         ({"sources": ["tone", "gan/tone"]}, "sources need names of their own"),
         ({"sources": []}, "needs the names of its sources"),
+        ({"k": 3, "backend": "mask", "model": "m1", "quality": "default"}, "-k is not for --backend mask, whose model"),
+        ({"k": 2, "backend": "mapping:exponent=2", "quality": "default"}, "-k is not for --backend mapping:exponent=2"),
+        ({"k": 2, "sources": BOTH, "backend": "mask", "quality": "default"}, "-k is not for --backend mask"),
         ({"k": 2, "recipe": "magic"}, "unknown recipe"),
         ({"k": 2, "quality": "magic"}, "unknown quality"),
         ({"k": 2, "steps": -1}, "steps must be at least 0"),
@@ -185,9 +188,9 @@ def test_priors_that_cannot_be_combined(sound: MakeFile, tmp_path: Path, make_pr
         separate_file(path, tmp_path / "out", sources=["slow", "long"], library=library)
     with pytest.raises(ModelError, match="no 2 installed priors have the same rate and segment"):
         separate_file(path, tmp_path / "out", k=2, library=library)
-    make_prior(library, "residual")
+    residual = sound("residual.wav")
     with pytest.raises(ModelError, match="'residual' is taken"):
-        separate_file(path, tmp_path / "out", sources=["residual"], library=library)
+        separate_file(path, tmp_path / "out", backend="oracle", references=[residual, path])
     assert not (tmp_path / "out").exists()
 
 

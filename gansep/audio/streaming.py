@@ -108,10 +108,24 @@ def write_header(form: PipeFormat) -> bytes:
     tag, bits = next(key for key, samples in _KINDS.items() if samples == form.samples)
     rate, frame = form.sample_rate, form.frame
     about = struct.pack("<4sIHHIIHH", b"fmt ", 16, tag, form.channels, rate, rate * frame, frame, bits)
-    known = form.size is not None and form.size < 0x7FFF0000
-    size = form.size if known and form.size is not None else _UNKNOWN
-    whole = 4 + len(about) + 8 + size + size % 2 if known else _UNKNOWN
-    return struct.pack("<4sI4s", b"RIFF", whole, b"WAVE") + about + struct.pack("<4sI", b"data", size)
+    size = _promised(form)
+    whole = _UNKNOWN if size is None else 4 + len(about) + 8 + size + size % 2
+    data = struct.pack("<4sI", b"data", _UNKNOWN if size is None else size)
+    return struct.pack("<4sI4s", b"RIFF", whole, b"WAVE") + about + data
+
+
+def padding(form: PipeFormat) -> bytes:
+    """What comes after the samples that :func:`write_header` promises: a byte where their size is odd.
+
+    >>> padding(PipeFormat("s24le", 16000, 1, size=3)), padding(PipeFormat("s24le", 16000, 1))
+    (b'\\x00', b'')
+    """
+    return bytes((_promised(form) or 0) % 2)
+
+
+def _promised(form: PipeFormat) -> int | None:
+    """Bytes of sound that a header of ours can promise."""
+    return form.size if form.size is not None and form.size < 0x7FFF0000 else None
 
 
 def blocks(read: Read, form: PipeFormat) -> Iterator[Tensor]:
@@ -119,8 +133,8 @@ def blocks(read: Read, form: PipeFormat) -> Iterator[Tensor]:
 
     Shape: ``[C, n]`` each, ``n`` from 1 up.
     Raises:
-        AudioError: after the last block, a pipe that ends inside a sample or before its header says; at once, samples
-            that are not finite.
+        AudioError: after the last block, a pipe that ends inside a sample or before its header says; after the samples
+            before it, one that is NaN or Inf, or larger than float32 can be.
     """
     rest, left = b"", math.inf if form.size is None else form.size
     while left and (data := read(int(min(left, _BLOCK)))):
@@ -128,7 +142,13 @@ def blocks(read: Read, form: PipeFormat) -> Iterator[Tensor]:
         rest += data
         whole = len(rest) - len(rest) % form.frame
         if whole:
-            yield decode(rest[:whole], form)
+            wave = decode(rest[:whole], form)
+            bad = (~wave.isfinite()).any(0).nonzero()
+            good = int(bad[0]) if len(bad) else wave.shape[-1]
+            if good:
+                yield wave[:, :good]
+            if len(bad):
+                raise AudioError("stdin: it has NaN or Inf samples, expected finite ones; what came before is written")
             rest = rest[whole:]
     if rest or 0 < left < math.inf:
         missing = int(left) if 0 < left < math.inf else form.frame - len(rest)
@@ -138,11 +158,9 @@ def blocks(read: Read, form: PipeFormat) -> Iterator[Tensor]:
 
 
 def decode(data: bytes, form: PipeFormat) -> Tensor:
-    """Bytes of whole frames to samples, full scale 1.
+    """Bytes of whole frames to samples, full scale 1; Inf where float32 cannot be as large.
 
     Shape: returns ``[C, n]`` float32.
-    Raises:
-        AudioError: NaN or Inf, or larger than float32 can be.
     """
     if form.samples in _FLOATS:
         with np.errstate(over="ignore"):
@@ -153,8 +171,6 @@ def decode(data: bytes, form: PipeFormat) -> Tensor:
         wide[:, 4 - size :] = np.frombuffer(data, np.uint8).reshape(-1, size)
         wide[:, 3] ^= _OFFSET if form.samples == "u8" else 0
         wave = (wide.view("<i4")[:, 0] / _FULL).astype(np.float32)
-    if not np.isfinite(wave).all():
-        raise AudioError("stdin: it has NaN or Inf samples, expected finite ones; what came before is written")
     return torch.from_numpy(wave.reshape(-1, form.channels).T)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gansep.dsp.masks import apply_mask
-from gansep.dsp.stft import istft, stft
+from gansep.dsp.stft import change_spectrum
 from gansep.dsp.streaming import StreamingIstft, StreamingStft
 from gansep.library import TrainedSeparator
 from gansep.nets.masknet import BOUNDED, OF_MASKS, MaskNet
@@ -50,17 +49,17 @@ class Masks:
             raise ModelError(
                 f"a threshold in (0, 1) is for {' and '.join(BOUNDED)} masks, got {threshold} for {target}"
             )
-        squares = target == "irm" and model.card.config.get("loss") in OF_MASKS
-        self.refinement: Refinement | None = Refinement(exponent=exponent or (2.0 if squares else 1.0))
+        loss = model.card.config.get("loss")
+        self.free = loss == "si-sdr"  # nothing held the stems' levels in training
+        usual = 2.0 if target == "irm" and loss in OF_MASKS else 1.0
+        self.refinement: Refinement | None = Refinement(exponent=usual if exponent is None else exponent)
 
     def __call__(self, mixture: Tensor) -> Estimates:
         """Separate a batch. Shape: ``[B, T]`` to ``waves [B, S, T]``."""
-        config, length = self.network.config, mixture.shape[-1]
-        whole = F.pad(mixture, (0, -length % config.hop))  # else the last samples are at one window's faint edge only
-        spectrum = stft(whole, config.n_fft, config.hop)  # [B, F, N]
+        config = self.network.config
         with torch.no_grad():
-            stems = apply_mask(self.masks(spectrum), spectrum)
-        return Estimates(istft(stems, whole.shape[-1], config.n_fft, config.hop)[..., :length], self.sources)
+            waves = change_spectrum(mixture, lambda one: apply_mask(self.masks(one), one), config.n_fft, config.hop)
+        return Estimates(_levelled(waves, mixture) if self.free else waves, self.sources)
 
     def masks(self, spectrum: Tensor, memory: Memory | None = None) -> Tensor:
         """Masks of a spectrogram, in the order wanted. Shape: complex ``[B, F, N]`` to ``[B, S, F, N]``."""
@@ -85,17 +84,35 @@ class Masks:
         return MaskStream(self)
 
 
+def _levelled(waves: Tensor, mixture: Tensor) -> Tensor:
+    """Stems at the levels, not below 0, at which their sum is nearest to the mixture.
+
+    Shape: ``[B, S, T]`` and ``[B, T]`` to ``[B, S, T]``.
+    """
+    powers = waves @ waves.mT  # [B, S, S]
+    slight = torch.diag_embed(1e-4 * powers.diagonal(dim1=1, dim2=2) + 1e-9)  # prefers levels as they are
+    gains = torch.linalg.solve(powers + slight, waves @ mixture[..., None] + slight.sum(-1, keepdim=True))
+    return gains.clamp_min(0) * waves
+
+
 class MaskStream:
     """A recording that comes block by block, through the masks of a causal network.
 
     The network hears the mean of the channels, and every channel gets the same mask. What comes out is the offline
-    answer, in whatever blocks the recording comes.
+    answer of :meth:`Masks.__call__` in whatever blocks the recording comes: the network's own masks, not the shares of
+    the recording that files get (:mod:`gansep.refine`).
+
+    In frames whose channels cancel each other the network hears the loudest channel. :func:`gansep.audio.mix_down`,
+    which files go through, does so too, but it decides once for a whole window, and for a mean below 0.01 of the
+    loudest channel's power.
 
     Args:
         separator: of a causal ``tfconv``; see :meth:`Masks.stream`.
     Attributes:
         latency: samples that output lags input by: the first ``t`` are out once ``t + latency - 1`` are in.
     """
+
+    CANCELLED = 1e-3  # power of the mean, as a share of the channels' mean power, below which they cancel
 
     def __init__(self, separator: Masks) -> None:
         config = separator.network.config
@@ -131,6 +148,13 @@ class MaskStream:
         if not spectrum.shape[-1]:
             return spectrum.real.new_zeros(count, len(spectrum), 0)
         with torch.no_grad():
-            masks = self.separator.masks(spectrum.mean(0, keepdim=True), self._memory)  # [1, S, F, N]
+            masks = self.separator.masks(self._mixed_down(spectrum)[None], self._memory)  # [1, S, F, N]
         stems = masks[0][:, None] * spectrum  # [S, C, F, N]
         return self._back.push(stems.flatten(0, 1)).unflatten(0, (count, -1))
+
+    def _mixed_down(self, spectrum: Tensor) -> Tensor:
+        """One channel. Shape: complex ``[C, F, N]`` to ``[F, N]``."""
+        mean, powers = spectrum.mean(0), spectrum.abs().square().sum(1)  # [F, N] and [C, N]
+        cancel = mean.abs().square().sum(0) < self.CANCELLED * powers.mean(0)  # [N]
+        loudest = spectrum[powers.argmax(0), :, torch.arange(spectrum.shape[-1], device=spectrum.device)]  # [N, F]
+        return torch.where(cancel, loudest.T, mean)

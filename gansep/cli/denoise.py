@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from gansep.denoise import Denoised, Denoising
 
 RAW = ("s16le", "f32le")
+FIELDS = (
+    "keep",
+    "strength",
+    "sources",
+    "backend",
+    "model",
+    "format",
+    "float32",
+    "overwrite",
+    "raw",
+    "device",
+    "library",
+)  # of a Denoising
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -37,6 +50,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--format", choices=("wav", "flac"), help="of the results (default: the input's, else wav)")
     parser.add_argument("--float32", action="store_true", help="32-bit float samples (wav) instead of 24-bit integers")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="the network's own sound instead of shares of the recording; for files, --stream always writes it",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processor threads (default: all)")
     group = parser.add_argument_group("stream", "stdin to stdout, block by block, with a causal model")
     group.add_argument("--stream", action="store_true", help="read WAV from stdin and write WAV to stdout")
@@ -53,8 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from gansep.denoise import Denoising
 
     use_threads(args.jobs)
-    names = ("keep", "strength", "sources", "backend", "model", "format", "float32", "overwrite", "device", "library")
-    how = Denoising(**{name: getattr(args, name) for name in names})
+    how = Denoising(**{name: getattr(args, name) for name in FIELDS})
     return _stream(args, how) if args.stream else _files(args, how)
 
 
@@ -62,6 +79,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse flags that say nothing here."""
     if args.stream:
         given = {"-o": args.out, "--format": args.format, "--float32": args.float32, "--overwrite": args.overwrite}
+        given["--raw"] = args.raw
         given |= {f"the file {name}": name for name in args.inputs[:1]}
         where, place = "files", "with --stream, which reads stdin and writes stdout"
     else:
@@ -95,9 +113,11 @@ def _describe(denoised: Denoised) -> str:
 
 def _stream(args: argparse.Namespace, how: Denoising) -> int:
     """Pass on stdin to stdout; notes about it go to stderr."""
-    from gansep.audio.streaming import PipeFormat, read_header, write_header
+    from gansep.audio.streaming import PipeFormat, padding, read_header, write_header
     from gansep.live import LiveDenoiser, denoise_stream, live_separator
 
+    if sys.stdin is None or sys.stdout is None:  # closed, as by <&-
+        raise GansepError("--stream reads sound from stdin and writes it to stdout, got one closed; use < and >")
     if sys.stdin.isatty() or sys.stdout.isatty():
         raise GansepError("--stream reads sound from a pipe and writes it to one, not to a terminal; use < and >")
     separator = live_separator(how)
@@ -110,6 +130,8 @@ def _stream(args: argparse.Namespace, how: Denoising) -> int:
         if not args.raw_input:
             _write(write_header(form))
         done = denoise_stream(read, _write, form, live)
+        if not args.raw_input:
+            _write(padding(form))
         if done.clipped:
             notes.say(f"{done.clipped} samples were past full scale and are clipped; pipe in softer sound, or float")
         length = done.samples / form.sample_rate

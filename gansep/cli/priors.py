@@ -48,23 +48,26 @@ def _list(models: Sequence[Found], as_json: bool) -> tuple[str, int]:
         return json.dumps(rows, indent=1, ensure_ascii=False), 0
     if not rows:
         return "no models installed; train one with gansep train-prior --data FOLDER", 0
-    head = ["name", "kind", "origin", "segment", "rate", "licence", "folder", "note"]
+    head = ["name", "kind", "sources", "origin", "segment", "rate", "licence", "folder", "note"]
     return table(head, ([_cell(name, row[name]) for name in head] for row in rows)), 0
 
 
 def _row(found: Found) -> dict[str, Any]:
     row = {"name": found.name, "kind": found.kind, "origin": found.origin, "folder": str(found.folder)}
-    row |= {"shadowed": found.shadowed, "segment": None, "rate": None, "licence": None}
-    note = "shadowed" if found.shadowed else ""
+    row |= {"shadowed": found.shadowed, "sources": None, "causal": None, "segment": None, "rate": None, "licence": None}
     try:
         card = found.card
     except ModelError:
         return row | {"note": "broken, see gansep priors verify"}
-    return row | {"segment": card.segment, "rate": card.sample_rate, "licence": card.licence, "note": note}
+    causal = bool(card.config.get("causal"))
+    note = ", ".join(["causal"] * causal + ["shadowed"] * found.shadowed)
+    row |= {"sources": card.sources, "causal": causal, "segment": card.segment, "rate": card.sample_rate}
+    return row | {"licence": card.licence, "note": note}
 
 
 def _cell(name: str, value: Any) -> str:
     unit = {"segment": " samples", "rate": " Hz"}.get(name, "")
+    value = ",".join(value) if name == "sources" and value else value
     return "-" if value is None else f"{value}{unit}"
 
 

@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from gansep.cli.common import Subparsers, add_common, reporter
-from gansep.cli.train_mask import add_network, network_of
-from gansep.cli.training import add_mixtures, checked, settings_of, sources_of, steps_of, teller
+from gansep.cli.train_mask import DEFAULTS, add_network, network_of
+from gansep.cli.training import add_mixtures, checked, flag, settings_of, sources_of, steps_of, teller
 from gansep.types import GansepError
 
 if TYPE_CHECKING:
@@ -40,14 +40,15 @@ def config_of(args: argparse.Namespace) -> NetConfig | WaveformConfig:
     """The network that the flags ask for; a waveform mapping has width and depth only.
 
     Raises:
-        GansepError: sizes that cannot be.
+        GansepError: sizes that cannot be, or a flag that the domain does not have.
     """
     if args.domain == "spectral":
         return network_of(args)
     from gansep.nets.mapping import WaveformConfig
 
-    if args.causal:
-        raise GansepError("--causal belongs to --domain spectral; leave it out")
+    given = [name for name in (*DEFAULTS, "hop") if getattr(args, name) is not None] + ["causal"] * args.causal
+    if given:
+        raise GansepError(f"{flag(given[0])} belongs to --domain spectral, not to waveform; leave it out")
     sizes = {name: getattr(args, name) for name in ("width", "depth") if getattr(args, name)}
     return checked(WaveformConfig, sample_rate=args.sample_rate, **sizes)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansep.cli.common import Subparsers, add_common, reporter
-from gansep.cli.training import add_schedule, check_positive, flag, steps_of, teller
+from gansep.cli.training import add_schedule, check_positive, check_seed, flag, steps_of, teller
 from gansep.types import GansepError
 
 if TYPE_CHECKING:
@@ -129,3 +129,4 @@ def _settle(args: argparse.Namespace) -> None:
             elif kind != args.kind and getattr(args, name) is not None:
                 raise GansepError(f"{flag(name)} belongs to --kind {kind}, not to {args.kind}; leave it out")
     check_positive(args, "steps", "minutes", "checkpoint_every", "dim", "sample_rate", "atoms")
+    check_seed(args)

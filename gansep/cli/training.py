@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansep.cli.common import Reporter
-from gansep.types import DataError, GansepError
+from gansep.types import DataError, GansepError, ModelError
 
 if TYPE_CHECKING:
     from gansep.training.loop import Progress
     from gansep.training.separators import SeparatorSettings
 
 STEPS = 20000  # unless steps or minutes are given
+GAIN_DB = 9.0  # unless given; None in the parser tells that it was not
+SEEDS = 2**32  # every generator of random numbers takes those below
 
 
 def add_schedule(group: argparse._ActionsContainer, init_from: str) -> None:
@@ -66,6 +68,27 @@ def check_positive(args: argparse.Namespace, *names: str) -> None:
             raise GansepError(f"{flag(name)} must be above 0, got {value}")
 
 
+def check_seed(args: argparse.Namespace) -> None:
+    """See that a training can draw by the seed.
+
+    Raises:
+        GansepError: it cannot.
+    """
+    if not 0 <= args.seed < SEEDS:
+        raise GansepError(f"--seed must be in 0 to {SEEDS - 1}, got {args.seed}")
+
+
+def check_length(args: argparse.Namespace, least: int) -> None:
+    """See that mixtures have as many samples as are needed.
+
+    Raises:
+        GansepError: they are shorter.
+    """
+    if round(args.seconds * args.sample_rate) < least:
+        needed = f"{least / args.sample_rate:.6g} for this network at {args.sample_rate} Hz"
+        raise GansepError(f"--seconds must be at least {needed}, got {args.seconds}")
+
+
 def add_mixtures(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a training on mixtures: sounds, how they are mixed, when to stop."""
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="a folder a source, or NAME=DIR")
@@ -78,7 +101,7 @@ def add_mixtures(parser: argparse.ArgumentParser) -> None:
         "--snr", nargs=2, type=float, metavar=("LOW", "HIGH"), help="first source over each other, in dB of power"
     )
     mixing.add_argument(
-        "--gain-db", type=float, default=9.0, metavar="DB", help="without --snr: of each peak, either way (default: 9)"
+        "--gain-db", type=float, metavar="DB", help="without --snr: of each peak, either way (default: 9)"
     )
     mixing.add_argument("--absent", type=float, default=0.1, metavar="P", help="chance to be silent (default: 0.1)")
     mixing.add_argument("--batch", type=int, default=16, metavar="B", help="mixtures a step (default: 16)")
@@ -91,8 +114,10 @@ def sources_of(args: argparse.Namespace) -> dict[str, Path]:
     """The folder of each source that ``--data`` names.
 
     Raises:
-        DataError: two of one name.
+        DataError: two of one name, or a name that no file can have.
     """
+    from gansep.library.card import check_sources
+
     folders: dict[str, Path] = {}
     for item in args.data:
         name, equals, folder = item.partition("=")
@@ -101,20 +126,30 @@ def sources_of(args: argparse.Namespace) -> dict[str, Path]:
         if name in folders:
             raise DataError(f"two sources are called {name}; name one otherwise, as other={folder}")
         folders[name] = Path(folder)
+    try:
+        check_sources(list(folders))
+    except ModelError as error:
+        raise DataError(f"{error}; name it otherwise, as --data NAME=DIR") from error
     return folders
 
 
-def settings_of(args: argparse.Namespace) -> SeparatorSettings:
-    """Settings of a training on mixtures.
+def settings_of(args: argparse.Namespace, **more: Any) -> SeparatorSettings:
+    """Settings of a training on mixtures; ``more`` of how they are mixed.
 
     Raises:
-        GansepError: a number out of range.
+        GansepError: a number out of range, or flags that exclude each other.
     """
     from gansep.training.mixing import Mixing
     from gansep.training.separators import SeparatorSettings
 
     check_positive(args, "steps", "minutes", "checkpoint_every", "sample_rate", "batch", "rate")
+    check_seed(args)
+    if args.snr and args.gain_db is not None:
+        raise GansepError("--gain-db and --snr both say how loud the sources are; leave one out")
     snr: Any = tuple(args.snr) if args.snr else None
+    gain = GAIN_DB if args.gain_db is None else args.gain_db
+    mixing = checked(Mixing, args.seconds, gain, snr, args.absent, **more)
+    check_length(args, 1)
     return SeparatorSettings(
         args.loss,
         steps_of(args),
@@ -122,7 +157,7 @@ def settings_of(args: argparse.Namespace) -> SeparatorSettings:
         args.checkpoint_every or 500,
         args.batch,
         args.rate,
-        checked(Mixing, args.seconds, args.gain_db, snr, args.absent),
+        mixing,
         seed=args.seed,
         device=args.device,
         init_from=args.init_from,

@@ -7,7 +7,10 @@ least-squares inverse (Griffin and Lim, 1984), exact wherever at least one windo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -54,3 +57,18 @@ def istft(spec: Tensor, length: int, n_fft: int = 1024, hop_length: int | None =
     # T // hop + 1 frames end up to half a window short of the last samples' normalisation only when hop > n_fft / 2.
     wave = torch.istft(flat, n_fft, hop_length, window=window, center=True, length=length)
     return wave.reshape(*spec.shape[:-2], length)
+
+
+def change_spectrum(wave: Tensor, change: Callable[[Tensor], Tensor], n_fft: int, hop_length: int) -> Tensor:
+    """A wave by way of its spectrogram, sure to its last sample also at a hop of half a window.
+
+    There the last samples of a length that is no multiple of the hop would be at the faint edge of one window only,
+    where a changed spectrogram has clicks; the wave is filled up with silence, and cut again.
+
+    Args:
+        change: spectrogram to one or several. n_fft, hop_length: as for :func:`stft`.
+    Shape: ``[B, T]``, which ``change`` sees as ``[B, F, N]``, to ``[..., T]`` for its ``[..., F, N]``.
+    """
+    length = wave.shape[-1]
+    whole = F.pad(wave, (0, -length % hop_length))
+    return istft(change(stft(whole, n_fft, hop_length)), whole.shape[-1], n_fft, hop_length)[..., :length]

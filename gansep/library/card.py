@@ -31,6 +31,19 @@ _JSON_TYPES: dict[str, type | tuple[type, ...]] = {  # of the fields that are no
 }
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """See that sources can be told apart and that files can be called as they are.
+
+    Raises:
+        ModelError: a name that is no file's everywhere, that is given twice, or that of the residual.
+    """
+    for source in sources:
+        if not _NAME.fullmatch(source):
+            raise ModelError(f"a source's name must be usable as a file name and have no comma, got {source!r}")
+    if len({*sources, "residual"}) <= len(sources):
+        raise ModelError(f"sources need names of their own, and 'residual' is taken, got {', '.join(sources)}")
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known of a model, as ``card.json`` says it.
@@ -72,6 +85,7 @@ class Card:
         for what, text in (("name", self.name), ("kind", self.kind)):
             if not _NAME.fullmatch(text):
                 raise ModelError(f"a model's {what} must be usable as a folder name and have no comma, got {text!r}")
+        check_sources(self.sources)
         if self.sample_rate < 1 or (self.segment is not None and self.segment < 1):
             raise ModelError(f"sample_rate and segment must be positive, got {self.sample_rate} and {self.segment}")
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gansep.nets.spectral import SLOPE, Memory, NetConfig, SpectralNet, feature, unfeature
+from gansep.dsp.stft import change_spectrum
+from gansep.nets.spectral import LARGEST, SLOPE, Memory, NetConfig, SpectralNet, feature, unfeature
 from gansep.nets.wavegan import UpConv1d
 
 WIDEST = 8  # channels of a level at most, in those of the first
@@ -54,6 +55,14 @@ class SpectralMapping(nn.Module):
         """Magnitudes of an answer, never below 0. Shape: ``[B, S, F, N]`` to the same."""
         return unfeature(answer * self.net.std + self.net.mean, self.config.feature, self.config.floor)
 
+    def separate(self, mixture: Tensor) -> Tensor:
+        """Each source's magnitude with the mixture's phase. Shape: ``[B, T]`` to ``[B, S, T]``."""
+
+        def sources(spectrum: Tensor) -> Tensor:
+            return self.magnitudes(self(spectrum)) * spectrum.sgn()[:, None]
+
+        return change_spectrum(mixture, sources, self.config.n_fft, self.config.hop)
+
 
 @dataclass(frozen=True)
 class WaveformConfig:
@@ -78,6 +87,8 @@ class WaveformConfig:
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
+            if size > LARGEST.get(name, size):
+                raise ValueError(f"{name} must be at most {LARGEST[name]}, got {size}")
         if self.stride < 2 or self.kernel < self.stride:
             said = f"got {self.stride} and {self.kernel}"
             raise ValueError(f"stride must be at least 2 and kernel at least as long, {said}")

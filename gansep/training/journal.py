@@ -31,6 +31,7 @@ class Journal:
 
     def write(self, step: int, losses: Mapping[str, float], samples: Tensor) -> None:
         """Log a step's losses and keep what ``samples [B, T]`` sound and look like."""
+        samples = samples / samples.abs().max().clamp_min(1.0)  # a network may go beyond full scale
         target = self.folder / "samples"
         target.mkdir(parents=True, exist_ok=True)
         write(target / f"step-{step:06d}.wav", 0.9 * samples.reshape(1, -1), self.sample_rate, "PCM_16")

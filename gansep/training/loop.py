@@ -149,7 +149,7 @@ def _check_finite(losses: Mapping[str, float], step: int) -> None:
     if bad:
         raise TrainingError(
             f"step {step}: the {bad[0]} loss is not finite; the last checkpoint before it, if any, is kept; "
-            "try another --seed or a smaller --dim"
+            "try another --seed or, where there is one, a smaller --rate"
         )
 
 

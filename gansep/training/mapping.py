@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gansep.dsp.stft import istft, stft
+from gansep.dsp.stft import stft
 from gansep.nets.mapping import SpectralMapping, WaveformMapping
 from gansep.training.signals import DISTANCES, check_loss, error_ratio, mixture_power, spectral_error
 
@@ -54,10 +54,7 @@ class SpectralMappingTask:
 
     def separate(self, mixture: Tensor) -> Tensor:
         """Each source's magnitude with the mixture's phase. Shape: ``[B, T]`` to ``[B, S, T]``."""
-        config = self.network.config
-        spectrum = stft(mixture, config.n_fft, config.hop)
-        stems = self.network.magnitudes(self.network(spectrum)) * spectrum.sgn()[:, None]
-        return istft(stems, mixture.shape[-1], config.n_fft, config.hop)
+        return self.network.separate(mixture)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gansep.dsp import masks
-from gansep.dsp.stft import istft, stft
+from gansep.dsp.stft import change_spectrum, istft, stft
 from gansep.nets.masknet import BOUNDED, OF_MASKS, OF_SIGNALS, TOP, MaskNet
 from gansep.training.signals import DISTANCES, check_loss, error_ratio, scale_free_error_ratio, spectral_error
 
@@ -90,6 +90,8 @@ class MaskTask:
     def separate(self, mixture: Tensor) -> Tensor:
         """``[B, T]`` to ``[B, S, T]``."""
         config = self.network.config
-        spectrum = stft(mixture, config.n_fft, config.hop)
-        stems = masks.apply_mask(self.network.masks(self.network(spectrum)), spectrum)
-        return istft(stems, mixture.shape[-1], config.n_fft, config.hop)
+
+        def stems(spectrum: Tensor) -> Tensor:
+            return masks.apply_mask(self.network.masks(self.network(spectrum)), spectrum)
+
+        return change_spectrum(mixture, stems, config.n_fft, config.hop)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gansep.training.data import Augmentation, Clips, coloured_noise, draw
+from gansep.training.data import Augmentation, Clips, draw
+
+STRONGEST = 100  # dB that levels differ by at most; what is much quieter counts as silence
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,7 @@ class Mixing:
         gain_db: each source has its peak at 1, times a gain of up to this much either way.
         snr_db: instead, the least and the most power of the first source over that of each other one, in dB.
         absent: probability of each source to be silent; one always sounds.
-        doubled: probability of each source but the first to be two of its sounds at once, the second up to 12 dB below.
-        coloured: probability of each source but the first to be coloured noise instead.
+        sounding: how many sources there are at once at most, of more that there may be; 0 for all.
         level_db: quietest and loudest peak of a mixture, in dB of full scale.
     """
 
@@ -29,20 +31,21 @@ class Mixing:
     gain_db: float = 9.0
     snr_db: tuple[float, float] | None = None
     absent: float = 0.1
-    doubled: float = 0.0
-    coloured: float = 0.0
+    sounding: int = 0
     level_db: tuple[float, float] = (-30.0, 0.0)
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0 or self.gain_db < 0:
+        if not 0 < self.seconds < math.inf or not 0 <= self.gain_db <= STRONGEST:
             said = f"got {self.seconds} and {self.gain_db}"
-            raise ValueError(f"seconds must be above 0 and gain_db at least 0, {said}")
-        for name in ("absent", "doubled", "coloured"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+            raise ValueError(f"seconds must be above 0 and gain_db in 0 to {STRONGEST}, {said}")
+        if self.sounding < 0 or (self.sounding and self.snr_db):
+            raise ValueError(f"sounding must be at least 0, and 0 with snr_db, got {self.sounding}")
+        if not 0 <= self.absent < 1:
+            raise ValueError(f"absent must be in [0, 1), got {self.absent}")
         for name, span in (("snr_db", self.snr_db), ("level_db", self.level_db)):
-            if span is not None and not span[0] <= span[1]:
-                raise ValueError(f"{name} must go from low to high, got {span[0]} to {span[1]}")
+            if span is not None and not -STRONGEST <= span[0] <= span[1] <= STRONGEST:
+                said = f"within {STRONGEST} either way, got {span[0]} to {span[1]}"
+                raise ValueError(f"{name} must go from low to high, {said}")
 
 
 def draw_parts(
@@ -56,10 +59,7 @@ def draw_parts(
     Shape: returns ``[count, S, T]``.
     """
     segment = round(mixing.seconds * clips[0].sample_rate)
-    parts = torch.stack([draw(one, count, segment, random, augment) for one in clips], 1)
-    if mixing.doubled or mixing.coloured:
-        for number, one in enumerate(clips[1:], 1):
-            parts[:, number] = _varied(parts[:, number], one, mixing, random, augment)
+    parts = _draw(clips, count, segment, mixing.sounding, random, augment)
     if mixing.snr_db is None:
         gains = _uniform((count, len(clips)), -mixing.gain_db, mixing.gain_db, random)
         parts = parts * 10 ** (gains / 20)[..., None]
@@ -69,20 +69,29 @@ def draw_parts(
         gains = (power[:, :1] / power[:, 1:].clamp_min(1e-10)).sqrt() * 10 ** (-ratio / 20)
         parts = torch.cat([parts[:, :1], parts[:, 1:] * gains[..., None]], 1)
     sounds = torch.rand(count, len(clips), generator=random) >= mixing.absent
-    kept = torch.randint(len(clips), (count,), generator=random)
+    if 0 < mixing.sounding < len(clips):
+        kept = parts.square().sum(-1).argmax(-1)
+    else:
+        kept = torch.randint(len(clips), (count,), generator=random)
     sounds[torch.arange(count), kept] = True
     parts = parts * sounds[..., None]
     level = 10 ** (_uniform((count,), *mixing.level_db, random) / 20)
     return parts * (level / parts.sum(1).abs().amax(-1).clamp_min(1e-6))[:, None, None]
 
 
-def _varied(sounds: Tensor, clips: Clips, mixing: Mixing, random: torch.Generator, augment: Augmentation) -> Tensor:
-    """Some of ``sounds [B, T]`` with another of the same source below, and some replaced by noise; peak at 1 each."""
-    count, segment = sounds.shape
-    below = draw(clips, count, segment, random, augment) * 10 ** (_uniform((count, 1), -12, 0, random) / 20)
-    twice, noise = (torch.rand(count, 1, generator=random) < share for share in (mixing.doubled, mixing.coloured))
-    sounds = torch.where(noise, coloured_noise(count, segment, random), sounds + twice * below)
-    return sounds / sounds.abs().amax(-1, keepdim=True).clamp_min(1e-6)
+def _draw(
+    clips: Sequence[Clips], count: int, segment: int, sounding: int, random: torch.Generator, augment: Augmentation
+) -> Tensor:
+    """``[count, S, T]``, peak at 1 each; of some sources only if there are more than may sound at once."""
+    if not 0 < sounding < len(clips):
+        return torch.stack([draw(one, count, segment, random, augment) for one in clips], 1)
+    chosen = torch.rand(count, len(clips), generator=random).argsort(1) < sounding  # [B, S]
+    parts = torch.zeros(count, len(clips), segment)
+    for number, one in enumerate(clips):
+        rows = chosen[:, number].nonzero()[:, 0]
+        if len(rows):
+            parts[rows, number] = draw(one, len(rows), segment, random, augment)
+    return parts
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, random: torch.Generator) -> Tensor:

@@ -13,6 +13,8 @@ from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, Trainee, train
 from gansep.types import OutputError
 
+CHECKPOINT = "training/checkpoint.pt"  # in a model's folder
+
 Paths = str | Path | Sequence[str | Path]
 Say = Callable[[Progress | str], None]
 
@@ -39,12 +41,17 @@ def claim(folder: Path, resume: bool = False) -> None:
     """See that a model may be written to a folder.
 
     Raises:
-        OutputError: it cannot be, or a model is there which is not to be resumed.
+        OutputError: it cannot be, or a model is there which is not to be resumed or cannot be.
     """
     if not is_writable(folder):
         raise OutputError(f"{folder}: the model cannot be written there; name another folder with -o")
     if not resume and (folder / CARD).exists():
         raise OutputError(f"{folder} holds a model already; go on with --resume, remove it, or name another with -o")
+    if resume and (folder / CARD).exists() and not (folder / CHECKPOINT).exists():
+        raise OutputError(
+            f"{folder} holds a model without {CHECKPOINT}, so it cannot be resumed; "
+            f"name another folder with -o, and --init-from {folder} to begin with its weights"
+        )
 
 
 def hear(paths: Sequence[Path], sample_rate: int, say: Say) -> Clips:
@@ -71,7 +78,7 @@ def run_training(trainee: Trainee, schedule: Schedule, folder: Path, keep: Keepe
         run = train(
             trainee,
             schedule,
-            folder / "training" / "checkpoint.pt",
+            folder / CHECKPOINT,
             resume=resume,
             on_step=say,
             on_checkpoint=keep,

@@ -14,6 +14,7 @@ from gansep.training.data import Augmentation, Clips
 from gansep.training.mixing import Mixing, draw_parts
 
 AUGMENTATION = Augmentation()
+ALIKE = 1 - 1e-7  # correlation of two stems from which they count as the same sound
 
 
 class Task(Protocol):
@@ -112,13 +113,14 @@ class SupervisedTraining:
         """Whether eight mixtures still come out finite, as sound, and as stems that differ."""
         random = torch.Generator().manual_seed(0)
         parts = draw_parts(self.clips, 8, self.mixing, random, self.augment)
-        stems = self.separate(parts.sum(1))
+        stems = self.separate(parts.sum(1))  # [8, S, T]
         if not stems.isfinite().all():
             return "the network's output is not finite"
-        level = stems.square().mean().sqrt()
-        if level < 1e-4 * parts.sum(1).square().mean().sqrt():
-            return "the network has gone silent"
-        if stems.shape[1] > 1 and (stems - stems.roll(1, 1)).square().mean().sqrt() < 1e-3 * level:
+        levels = stems.square().mean((0, 2)).sqrt()
+        if levels.min() < 1e-4 * parts.sum(1).square().mean().sqrt():
+            return f"the network has gone silent for source {int(levels.argmin()) + 1}"
+        alike = torch.corrcoef(stems.movedim(1, 0).flatten(1).double()) - 2 * torch.eye(len(levels))
+        if alike.max() > ALIKE:
             return "the network has collapsed: every source gets the same sound"
         return None
 

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from gansep.audio import resample
-from gansep.audio.streaming import SAMPLES, PipeFormat, StreamingResampler, blocks, decode, encode, write_header
+from gansep.audio.streaming import (
+    SAMPLES,
+    PipeFormat,
+    StreamingResampler,
+    blocks,
+    decode,
+    encode,
+    padding,
+    write_header,
+)
 from gansep.audio.streaming import read_header as read_wav_header
 from gansep.types import AudioError
 
@@ -69,6 +78,19 @@ def test_soundfile_reads_what_is_written(samples: str, size: int | None) -> None
     assert rate == 48000
     step = {"u8": 2.0**-8, "s16le": 2.0**-16, "s24le": 2.0**-24}.get(samples, 0.0)  # half of one
     torch.testing.assert_close(torch.from_numpy(result.T), wave, rtol=0, atol=step + 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "bytes_"),
+    [("s24le", 3003, 1), ("u8", 1, 1), ("s24le", 3006, 0), ("u8", None, 0), ("u8", 0x7FFFFFFF, 0)],
+)
+def test_padding(samples: str, size: int | None, bytes_: int) -> None:
+    """So that chunks are of even size, as soundfile writes them; where the header promises nothing, none."""
+    form = PipeFormat(samples, 16000, 1, size)
+    assert padding(form) == bytes(bytes_)
+    if size == 3003:
+        silence = write_header(form) + bytes(size) + padding(form)
+        assert silence == wav(torch.zeros(1, 1001), subtype="PCM_24")
 
 
 @pytest.mark.parametrize("samples", SAMPLES)
@@ -172,6 +194,18 @@ def test_numbers_that_are_not_finite(value: float) -> None:
     data = np.array([0.5, value], "<f8").tobytes()
     with pytest.raises(AudioError, match="NaN or Inf"):
         list(blocks(io.BytesIO(data).read, PipeFormat("f64le", 8000, 1)))
+
+
+@pytest.mark.parametrize("at", [0, 1, 20_000])
+def test_what_comes_before_a_number_that_is_not_finite_is_given(at: int) -> None:
+    """Up to the frame that it is in, whichever channel has it, and nothing after."""
+    wave = noise(2, 30_000)
+    broken = wave.clone()
+    broken[1, at] = torch.nan
+    data, given = broken.T.numpy().astype("<f4").tobytes(), [torch.zeros(2, 0)]
+    with pytest.raises(AudioError, match="NaN or Inf"):
+        given.extend(blocks(io.BytesIO(data).read, PipeFormat("f32le", 8000, 2)))
+    assert torch.equal(torch.cat(given, -1), wave[:, :at])
 
 
 def test_forms_that_cannot_be() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gansep.backends import load_separator, make_separator
-from gansep.backends.mask import Masks
+from gansep.backends import Wanted, load_separator, make_separator
+from gansep.backends.mask import Masks, _levelled
 from gansep.dsp.masks import apply_mask
 from gansep.dsp.stft import istft, stft
 from gansep.library import Card, TrainedSeparator, save_model
@@ -117,3 +117,31 @@ def _windows(wave: Tensor, size: int, hop: int) -> Tensor:
     from gansep.dsp.frames import split
 
     return split(wave, size, hop)
+
+
+def test_stems_whose_level_was_free_get_one_that_fits_the_recording() -> None:
+    random = torch.Generator().manual_seed(0)
+    parts = torch.randn(3, 2, 16000, generator=random)
+    levels = torch.tensor([[0.1, 1.0], [1.0, 1.0], [3.0, 0.01]])[..., None]
+    torch.testing.assert_close(_levelled(levels * parts, parts.sum(1)), parts, atol=0.05, rtol=0)
+    silent = torch.stack([parts[:, 0], torch.zeros(3, 16000)], 1)
+    torch.testing.assert_close(_levelled(silent, parts[:, 0]), silent, atol=1e-3, rtol=0)
+    assert Masks(model(loss="si-sdr")).free and not Masks(model()).free
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("threshold=abc", "mask:threshold must be a number, got 'abc'"),
+        ("exponent=x", "mask:exponent must be a number, got 'x'"),
+        ("steps=3", "mask has no option steps; it has model, threshold, exponent"),
+    ],
+)
+def test_options_of_the_wrong_kind(library: Path, option: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        make_separator(f"mask:{option}", Wanted(("cats", "dogs"), library=library))
+
+
+def test_a_model_may_be_called_by_digits(library: Path) -> None:
+    with pytest.raises(ModelError, match="'7'"):
+        make_separator("mask:model=7", Wanted(("cats", "dogs"), library=library))

@@ -93,6 +93,29 @@ def test_channels_share_the_mask_of_their_mean() -> None:
     torch.testing.assert_close(stems.mean(1), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("gain", "heard"), [(0.9, 0.05), (0.95, 1.0), (1.0, 1.0), (1.05, -1.05)])
+def test_channels_that_cancel(gain: float, heard: float) -> None:
+    """A wave and its negative at a gain: the mean down to 0.001 of the power, below it the loudest channel."""
+    separator, wave = masks(), noise(1, 2000)
+    stems = play(separator.stream(), torch.cat([wave, -gain * wave]), (111,))
+    expected = separator(heard * wave).waves[0] / heard
+    torch.testing.assert_close(stems[:, 0], expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(stems[:, 1], -gain * expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", BLOCKS)
+def test_channels_that_cancel_for_a_while(sizes: tuple[int, ...]) -> None:
+    """Each frame is judged by itself, so that blocks do not matter."""
+    separator, waves = masks(), noise(2, 4096)
+    waves[1, 2048:] = -waves[0, 2048:]
+    stems = play(separator.stream(), waves, sizes)
+    before, after = slice(0, 2048 - 128), slice(2048 + 1024, None)  # frames, and what is heard back, are in one half
+    mean = separator(waves.mean(0, keepdim=True)).waves[0]
+    torch.testing.assert_close(stems.mean(1)[:, before], mean[:, before], rtol=0, atol=1e-5)
+    one = separator(waves[:1]).waves[0]
+    torch.testing.assert_close(stems[:, 0, after], one[:, after], rtol=0, atol=1e-5)
+
+
 def test_latency_is_what_it_lags() -> None:
     """The first ``t`` samples are out once ``t + latency - 1`` are in, and for some ``t`` not before."""
     stream, out, lags = masks().stream(), 0, []

@@ -119,9 +119,11 @@ def test_flags_reach_the_work(denoise: Denoise, masks: Path) -> None:
     assert denoise(mix, "-o", "a", "--strength", "0", "--float32") == 0
     assert denoise(mix, "-o", "b", "--keep", "noise", "--model", model, "--format", "flac") == 0
     assert denoise(mix, "-o", "c", "--sources", "noise, speech", "--format", "flac", "--backend", "mask") == 0
+    assert denoise(mix, "-o", "d", "--keep", "noise", "--raw", "--format", "flac") == 0
     torch.testing.assert_close(read("a/mix.wav")[0], read(mix)[0], rtol=0, atol=1e-6)
     assert soundfile.info("a/mix.wav").subtype == "FLOAT"
     torch.testing.assert_close(read("b/mix.flac")[0], read("c/mix.flac")[0], rtol=0, atol=1e-6)
+    assert (read("d/mix.flac")[0] - read("b/mix.flac")[0]).abs().max() > 0.01
 
 
 def test_patterns(denoise: Denoise) -> None:
@@ -150,6 +152,12 @@ def test_exit_codes_and_lines(denoise: Denoise, capsys: Capture) -> None:
     assert tree("denoised") == ["good.wav"]
 
 
+def test_a_folder_without_sound(denoise: Denoise, capsys: Capture) -> None:
+    assert denoise(".") == 2
+    said = "no sound files in this folder; expected wav, flac, ogg, mp3 or the like"
+    assert capsys.readouterr() == ("", f"gansep: error: .: {said}\n")
+
+
 def test_a_softer_result_is_said(denoise: Denoise, capsys: Capture) -> None:
     assert denoise(sound("loud.wav", peak=8.0), "--strength", "0") == 0
     assert capsys.readouterr().out == "denoised/loud.wav  (at 0.250 of the input's level, so that nothing clips)\n"
@@ -175,13 +183,14 @@ def test_jobs(denoise: Denoise, monkeypatch: pytest.MonkeyPatch, capsys: Capture
         (["mix.wav", "--sources", "a,b"], "no mask model of a+b; installed ones have speech+noise"),
         (["mix.wav", "--model", "nobody"], "nobody"),
         (["mix.wav", "--backend", "mapping"], "no mapping model of speech+noise"),
-        (["mix.wav", "--backend", "gan-prior"], "needs --backend mask or mapping, got gan-prior"),
+        (["mix.wav", "--backend", "gan-prior"], "denoising needs --backend mask or mapping"),
         (["mix.wav", "--format", "mp3"], "invalid choice: 'mp3'"),
         (["mix.wav", "--format", "flac", "--float32"], "flac has no float samples"),
         (["mix.wav", "--rate", "16000"], "--rate: for streams, not without --stream"),
         (["mix.wav", "--raw-input", "s16le", "--channels", "0"], "--raw-input, --channels: for streams"),
         (["--stream", "mix.wav"], "the file mix.wav: for files, not with --stream"),
         (["--stream", "-o", "out", "--float32"], "-o, --float32: for files, not with --stream"),
+        (["--stream", "--raw"], "--raw: for files, not with --stream"),
         (["--stream", "--raw-input", "s16le"], "--raw-input needs the sample rate, as --rate 48000"),
         (["--stream", "--rate", "16000"], "--rate and --channels are for --raw-input"),
         (["--stream", "--raw-input", "mp3"], "invalid choice: 'mp3'"),
@@ -221,6 +230,18 @@ def test_wav_in_wav_out(pipe: Pipe, masks: Path) -> None:
     first, last = done.stderr.decode().splitlines()
     assert first == "latency 8 ms"
     assert last.startswith("real-time factor 0.") and last.endswith("s for 1.25 s of sound")
+
+
+def test_an_odd_number_of_bytes(pipe: Pipe) -> None:
+    """Is made even, as the header says."""
+    source = io.BytesIO()
+    soundfile.write(source, noise(1, 1001).T.numpy(), 16000, "PCM_24", format="WAV")
+    done = pipe(source.getvalue())
+    assert done.returncode == 0
+    assert len(done.stdout) == 44 + 3003 + 1
+    assert int.from_bytes(done.stdout[4:8], "little") == len(done.stdout) - 8
+    assert done.stdout[-1:] == b"\0"
+    assert soundfile.info(io.BytesIO(done.stdout)).frames == 1001
 
 
 def test_another_rate_and_no_length(pipe: Pipe) -> None:
@@ -306,6 +327,16 @@ def test_a_terminal_is_no_pipe(denoise: Denoise, capsys: Capture, monkeypatch: p
         assert denoise("--stream") == 2
     os.close(terminal)
     assert "not to a terminal; use < and >" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["stdin", "stdout"])
+def test_a_closed_end(denoise: Denoise, capsys: Capture, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """As ``<&-`` leaves it."""
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, end, None)
+        assert denoise("--stream") == 2
+    said = "--stream reads sound from stdin and writes it to stdout, got one closed; use < and >"
+    assert capsys.readouterr().err == f"gansep: error: {said}\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals differ there")

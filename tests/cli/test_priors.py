@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from gansep.cli import main
-from gansep.library import read_card
+from gansep.library import Card, read_card, save_model
 from gansep.library import search as search_module
 
 MakePrior = Callable[..., Path]
@@ -24,10 +25,10 @@ def nothing_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_as_table(tiny_library: Path, capsys: Capture) -> None:
     assert main(["priors", "--library", str(tiny_library)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "kind", "origin", "segment", "rate", "licence", "folder", "note"]
+    assert lines[0].split() == ["name", "kind", "sources", "origin", "segment", "rate", "licence", "folder", "note"]
     folders = [str(tiny_library / "gan" / name) for name in ("hiss", "tone")]
     for line, name, folder in zip(lines[1:], ("hiss", "tone"), folders, strict=True):
-        expected = [name, "gan", "--library", "16384", "samples", "16000", "Hz", "CC0-1.0", folder]
+        expected = [name, "gan", name, "--library", "16384", "samples", "16000", "Hz", "CC0-1.0", folder]
         assert line.split() == expected
 
 
@@ -44,6 +45,7 @@ def test_list_as_json_shows_origin_and_shadows(
         ("tone", "$GANSEP_LIBRARY", True),
     ]
     assert rows[0]["segment"] == 16384
+    assert (rows[0]["sources"], rows[0]["causal"]) == (["hiss"], False)
     assert rows[0]["folder"] == str(tiny_library / "gan" / "hiss")
 
 
@@ -55,6 +57,25 @@ def test_empty_and_broken(tmp_path: Path, make_prior: MakePrior, capsys: Capture
     (make_prior(library, "tone") / "card.json").write_text("{")
     assert main(["priors", "--library", str(library)]) == 0
     assert "broken" in capsys.readouterr().out
+    assert main(["priors", "--json", "--library", str(library)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["sources"], row["causal"], row["rate"]) == (None, None, None)
+
+
+def test_networks_show_their_sources_and_whether_they_hear_ahead(tmp_path: Path, capsys: Capture) -> None:
+    for name, causal in (("live", True), ("whole", False)):
+        card = Card(name, {"causal": causal}, 8000, None, ("speech", "noise"), kind="mask")
+        save_model(tmp_path / "mask" / name, {"weight": torch.zeros(1)}, card)
+    assert main(["priors", "--library", str(tmp_path)]) == 0
+    live, whole = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert live[:3] == ["live", "mask", "speech,noise"] and live[-1] == "causal"
+    assert whole[:3] == ["whole", "mask", "speech,noise"] and "causal" not in whole
+    assert main(["priors", "--json", "--library", str(tmp_path)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["sources"], row["causal"]) for row in rows] == [
+        (["speech", "noise"], True),
+        (["speech", "noise"], False),
+    ]
 
 
 def test_list_takes_no_names(capsys: Capture) -> None:

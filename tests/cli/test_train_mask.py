@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,24 @@ import soundfile
 
 from gansep.cli import main
 from gansep.cli.train_mapping import LOSSES as OFFERED_OF_MAPPINGS
+from gansep.cli.train_mask import DEFAULTS
 from gansep.cli.train_mask import FEATURES as OFFERED_FEATURES
 from gansep.cli.train_mask import LOSSES as OFFERED_LOSSES
 from gansep.cli.train_mask import NETWORKS as OFFERED_NETWORKS
 from gansep.cli.train_mask import TARGETS as OFFERED_TARGETS
+from gansep.cli.training import GAIN_DB
 from gansep.library import find_model, load_separation, read_card, verify
 from gansep.library import search as search_module
 from gansep.nets.masknet import OF_MASKS, OF_SIGNALS, TARGETS
-from gansep.nets.spectral import FEATURES, NETWORKS
+from gansep.nets.spectral import FEATURES, NETWORKS, NetConfig
 from gansep.training.mapping import SPECTRAL_LOSSES, WAVEFORM_LOSSES
+from gansep.training.mixing import Mixing
 
 Capture = pytest.CaptureFixture[str]
-TINY = ["--width", "8", "--depth", "2", "--n-fft", "128", "--seconds", "0.3", "--batch", "2", "--sample-rate", "8000"]
+TINY = ["--width", "8", "--depth", "2", "--seconds", "0.3", "--batch", "2", "--sample-rate", "8000"]
 TINY += ["--library", "library", "--progress", "none"]
+SPECTRAL = ["--n-fft", "128"]
+BOTH = ["--data", "hiss", "tone"]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +44,8 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def train(*flags: str, verb: str = "train-mask") -> int:
-    return main([verb, "--data", "hiss", "tone", *TINY, *flags])
+    spectra = [] if "waveform" in flags else SPECTRAL
+    return main([verb, *BOTH, *TINY, *spectra, *flags])
 
 
 def test_flags_offer_what_there_is() -> None:
@@ -46,6 +53,8 @@ def test_flags_offer_what_there_is() -> None:
     assert (*OF_MASKS, *OF_SIGNALS) == OFFERED_LOSSES
     assert set(OFFERED_NETWORKS) == set(NETWORKS)
     assert set(OFFERED_FEATURES) == set(FEATURES)
+    assert NetConfig(**DEFAULTS) == NetConfig()  # type: ignore[arg-type]
+    assert Mixing(gain_db=GAIN_DB) == Mixing()
     assert {domain: set(losses) for domain, losses in OFFERED_OF_MAPPINGS.items()} == {
         "spectral": set(SPECTRAL_LOSSES),
         "waveform": set(WAVEFORM_LOSSES),
@@ -76,7 +85,7 @@ def test_resumes(capsys: Capture) -> None:
 
 
 def test_named_sources_and_model(capsys: Capture) -> None:
-    flags = ["--steps", "1", "--name", "pair", *TINY]
+    flags = ["--steps", "1", "--name", "pair", *TINY, *SPECTRAL]
     assert main(["train-mask", "--data", "rain=hiss", "bell=tone", *flags]) == 0
     assert capsys.readouterr().out == "library/mask/pair\n"
     assert load_separation("mask", ["bell", "rain"], library="library").card.name == "pair"
@@ -116,7 +125,7 @@ def test_the_model_separates_a_file() -> None:
         ("train-mask", ["--data", "hiss", "tone", "--mask", "crm", "--loss", "mse"], "crm masks cannot be learned by"),
         ("train-mask", ["--data", "hiss", "tone", "--n-fft", "30"], "n_fft must be a multiple of 4 from 64 up"),
         ("train-mask", ["--data", "hiss", "tone", "--snr", "5", "-5"], "snr_db must go from low to high"),
-        ("train-mask", ["--data", "hiss", "tone", "--absent", "1"], "absent in [0, 1)"),
+        ("train-mask", ["--data", "hiss", "tone", "--absent", "1"], "absent must be in [0, 1)"),
         ("train-mask", ["--data", "hiss", "tone", "--hop", "0"], "--hop must be above 0"),
         ("train-mask", ["--data", "hiss", "tone", "--init-from", "x"], "no mask model 'x'"),
         ("train-mask", ["--data", "hiss", "tone", "--device", "abacus"], "device 'abacus' is not available"),
@@ -125,7 +134,41 @@ def test_the_model_separates_a_file() -> None:
             ["--data", "hiss", "tone", "--loss", "snr"],
             "--loss of --domain spectral must be one of",
         ),
-        ("train-mapping", ["--data", "hiss", "tone", "--domain", "waveform", "--causal"], "--causal belongs to"),
+        ("train-mask", ["--data", "../../../up=hiss", "tone"], "a source's name must be usable as a file name"),
+        (
+            "train-mask",
+            ["--data", "residual=hiss", "tone"],
+            "'residual' is taken, got residual, tone; name it otherwise",
+        ),
+        (
+            "train-mask",
+            [*BOTH, "--seconds", "1e-9"],
+            "--seconds must be at least 6.25e-05 for this network at 16000 Hz",
+        ),
+        ("train-mask", [*BOTH, "--seconds", "0.031"], "--seconds must be at least 0.032 for this network at 16000 Hz"),
+        ("train-mask", [*BOTH, "--network", "dnn", "--batch", "1", "--seconds", "0.001"], "--seconds must be at least"),
+        (
+            "train-mask",
+            [*BOTH, "--network", "dnn", "--edges", "drop", "--context", "3", "--seconds", "0.111"],
+            "--seconds must be at least 0.112",
+        ),
+        ("train-mapping", [*BOTH, "--seconds", "0.031"], "--seconds must be at least 0.032"),
+        ("train-mapping", [*BOTH, "--domain", "waveform", "--seconds", "1e-9"], "--seconds must be at least 6.25e-05"),
+        ("train-mask", [*BOTH, "--seconds", "inf"], "seconds must be above 0"),
+        ("train-mask", [*BOTH, "--gain-db", "nan"], "gain_db in 0 to 100, got 2.0 and nan"),
+        ("train-mask", [*BOTH, "--seed", "99999999999999"], "--seed must be in 0 to 4294967295, got 99999999999999"),
+        ("train-mapping", [*BOTH, "--seed", "-1"], "--seed must be in 0 to 4294967295, got -1"),
+        ("train-mask", [*BOTH, "--depth", "30000"], "depth must be at most 64"),
+        ("train-mask", [*BOTH, "--floor", "inf"], "floor must be at most 1000"),
+        ("train-mask", [*BOTH, "--snr", "0", "5", "--gain-db", "9"], "--gain-db and --snr both say how loud"),
+        ("train-mask", [*BOTH, "--edges", "zero"], "--edges belongs to --network dnn, not to tfconv; leave it out"),
+        ("train-mask", [*BOTH, "--network", "blstm", "--context", "0"], "--context belongs to --network dnn, not to"),
+        ("train-mask", [*BOTH, "--dropout", "0"], "--dropout belongs to --network dnn or blstm, not to tfconv"),
+        (
+            "train-mapping",
+            [*BOTH, "--feature", "power", "--floor", "1"],
+            "--floor belongs to --feature log, not to power",
+        ),
     ],
 )
 def test_refused_in_one_line(verb: str, flags: list[str], said: str, capsys: Capture) -> None:
@@ -133,6 +176,56 @@ def test_refused_in_one_line(verb: str, flags: list[str], said: str, capsys: Cap
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("gansep: error: ") and said in err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--network", "tfconv"),
+        ("--causal",),
+        ("--context", "0"),
+        ("--edges", "zero"),
+        ("--dropout", "0"),
+        ("--feature", "log"),
+        ("--floor", "0.1"),
+        ("--n-fft", "77"),
+        ("--hop", "256"),
+    ],
+)
+def test_waveforms_have_no_spectra(flags: tuple[str, ...], capsys: Capture) -> None:
+    assert train("--domain", "waveform", *flags, verb="train-mapping") == 2
+    said = f"gansep: error: {flags[0]} belongs to --domain spectral, not to waveform; leave it out\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_network_s_own_flags_reach_its_card() -> None:
+    own = ["--network", "dnn", "--context", "1", "--edges", "drop", "--dropout", "0.1", "--floor", "0.01"]
+    shortest = ["--seconds", "0.024", "--batch", "1"]  # three hops of 64 samples; two frames have an answer
+    assert train("--steps", "1", *own, *shortest) == 0
+    config = read_card("library/mask/hiss-tone").config
+    names = ("network", "context", "edges", "dropout", "floor", "feature", "n_fft")
+    assert [config[name] for name in names] == ["dnn", 1, "drop", 0.1, 0.01, "log", 128]
+
+
+def test_the_largest_seed_trains() -> None:
+    assert train("--steps", "1", "--seed", "4294967295") == 0
+    assert read_card("library/mask/hiss-tone").seed == 4294967295
+
+
+def test_the_script_that_builds_what_ships_knows_its_models(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    script = runpy.run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "build_pretrained.py"))
+
+    def names(*flags: str) -> list[str]:
+        monkeypatch.setattr("sys.argv", ["build_pretrained.py", "--data", "data", *flags])
+        return list(script["parse"]().names)
+
+    assert names() == names("--kind", "nmf") == ["drums", "piano", "digits"]
+    assert names("--kind", "mask") == list(script["MASKS"])
+    assert names("--kind", "mask", "speech-noise") == ["speech-noise"]
+    for flags in (("--kind", "mask", "drums"), ("speech-noise",)):
+        with pytest.raises(SystemExit):
+            names(*flags)
+        assert f"model is called {flags[-1]}; expected " in capsys.readouterr().err
 
 
 def test_a_model_is_not_overwritten(capsys: Capture) -> None:

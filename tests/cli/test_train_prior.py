@@ -130,6 +130,18 @@ def test_resume(train: Train, capsys: Capture) -> None:
     assert read_card("library/gan/hits").extra["steps"] == 3
 
 
+def test_a_finished_model_without_checkpoint_is_not_overwritten(train: Train, capsys: Capture) -> None:
+    assert train("--steps", "1") == 0
+    weights, checkpoint = (Path("library/gan/hits", name) for name in ("weights.safetensors", "training/checkpoint.pt"))
+    before = weights.read_bytes()
+    checkpoint.unlink()
+    capsys.readouterr()
+    assert train("--steps", "2", "--resume") == 2
+    said = "library/gan/hits holds a model without training/checkpoint.pt, so it cannot be resumed"
+    assert said in capsys.readouterr().err
+    assert weights.read_bytes() == before and not checkpoint.exists()
+
+
 def test_ctrl_c_keeps_what_was_reached(train: Train, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     step = PriorTraining.step
 
@@ -219,6 +231,9 @@ def test_silent_and_broken_files_are_named(train: Train, data: Path, capsys: Cap
         (["--data", "hits", "--dim", "0"], "--dim must be above 0"),
         (["--data", "hits", "--checkpoint-every", "0"], "--checkpoint-every must be above 0"),
         (["--data", "hits", "--sample-rate", "0"], "--sample-rate must be above 0"),
+        (["--data", "hits", "--seed", "-1"], "--seed must be in 0 to 4294967295, got -1"),
+        (["--data", "hits", "--seed", "99999999999999999999"], "--seed must be in 0 to 4294967295, got 9999"),
+        (["--data", "hits", "--kind", "nmf", "--seed", "4294967296"], "--seed must be in 0 to 4294967295"),
         (["--data", "hits", "--segment", "5"], "invalid choice: 5"),
         (["--data", "hits", "--objective", "magic"], "invalid choice: 'magic'"),
         (["--data", "hits", "--name", "a,b"], "a model's name must be usable as a folder name"),

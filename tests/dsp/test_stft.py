@@ -8,8 +8,9 @@ import scipy.signal
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from gansep.dsp.stft import istft, stft
+from gansep.dsp.stft import change_spectrum, istft, stft
 
 
 @pytest.mark.parametrize(("n_fft", "hop"), [(1024, None), (256, 128), (512, 100)])
@@ -40,3 +41,22 @@ def test_gradient() -> None:
 def test_refuses_an_empty_wave() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         stft(torch.zeros(2, 0))
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 127, 500, 513])
+def test_a_spectrum_left_as_it_is_gives_the_wave_back(length: int) -> None:
+    wave = torch.randn(2, length, generator=torch.Generator().manual_seed(length))
+    torch.testing.assert_close(change_spectrum(wave, lambda spectrum: spectrum, 128, 64), wave)
+    both = change_spectrum(wave, lambda spectrum: torch.stack([spectrum, 0.5 * spectrum], 1), 128, 64)
+    torch.testing.assert_close(both, torch.stack([wave, 0.5 * wave], 1))
+
+
+def test_a_changed_spectrum_makes_no_click_at_the_end() -> None:
+    wave = torch.ones(1, 64 * 9 + 2)  # the last two samples would be under the faintest of one window
+
+    def jump(spectrum: Tensor) -> Tensor:
+        gain = torch.ones(spectrum.shape[-1])
+        gain[-2:] = torch.tensor([0.0, 1.0])
+        return spectrum * gain
+
+    assert change_spectrum(wave, jump, 128, 64).abs().max() < 1.5

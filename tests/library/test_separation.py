@@ -55,8 +55,12 @@ def test_the_one_called_as_its_sources_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_causal_one_where_it_must_be(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no causal mask model of dogs\+cats; (?!.*tfconv).*train-mask --causal"):
+        find_separator("mask", ["dogs", "cats"], tmp_path, causal=True)
     make(tmp_path, "dogs-cats")
-    with pytest.raises(ModelError, match=r"no causal mask model of dogs\+cats.*train-mask --causal"):
+    edit(make(tmp_path, "earlier", causal=True), network="blstm")
+    said = "; installed ones of these sources are no causal tfconv networks: dogs-cats, earlier; train one with"
+    with pytest.raises(ModelError, match=said):
         find_separator("mask", ["dogs", "cats"], tmp_path, causal=True)
     make(tmp_path, "pets-now", causal=True)
     assert find_separator("mask", ["dogs", "cats"], tmp_path, causal=True).name == "pets-now"
@@ -96,7 +100,9 @@ def test_named_models(tmp_path: Path) -> None:
         ({"mean": [0.0]}, "mean and std must have 65 numbers"),
         ({"colour": "blue"}, "does not fit a mask"),
         ({"sample_rate": 8000}, "sample_rate differs"),
-        ({"width": 10**7}, "foreign weights"),
+        ({"width": 10**4}, "foreign weights"),
+        ({"width": 10**7}, "width must be at most 16384"),
+        ({"depth": 30000}, "depth must be at most 64"),
     ],
 )
 def test_cards_that_do_not_fit(tmp_path: Path, config: dict[str, object], said: str) -> None:

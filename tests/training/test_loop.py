@@ -271,7 +271,9 @@ def test_a_training_that_had_ended_does_no_further_step(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     with pytest.raises(
-        TrainingError, match="step 6: the loss loss is not finite; the last checkpoint before it, if any, is kept"
+        TrainingError,
+        match="step 6: the loss loss is not finite; the last checkpoint before it, if any, is kept; "
+        "try another --seed or, where there is one, a smaller --rate",
     ):
         train(Counter(nan_at=5), Schedule(9, checkpoint_every=2), path)
     trainee = Counter()

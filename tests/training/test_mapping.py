@@ -129,14 +129,14 @@ def test_dropped_frames_are_not_judged() -> None:
 
 def test_separate_gives_every_source_its_magnitude_and_the_mixture_s_phase() -> None:
     shares = torch.tensor([0.3, 0.7])[:, None]
-    parts = shares * noise(3, 1, 1234)  # of one phase, so that nothing is lost
+    parts = shares * noise(3, 1, 1280)  # of one phase, so that nothing is lost
     magnitudes = stft(parts, 128, 64).abs()
     torch.testing.assert_close(answering("mae", magnitudes).separate(parts.sum(1)), parts, atol=1e-5, rtol=0)
-    silence = answering("mae", magnitudes).separate(torch.zeros(3, 1234))
+    silence = answering("mae", magnitudes).separate(torch.zeros(3, 1280))
     assert silence.abs().max() == 0  # where there is no phase there is no sound
     edges = spectral(config=DROPPED)
     edges.network.eval()
-    assert edges.separate(parts.sum(1)).shape == (3, 2, 1234)
+    assert edges.separate(parts.sum(1)).shape == (3, 2, 1280)
 
 
 # Losses of waveforms
@@ -362,7 +362,7 @@ def test_init_from(data: list[Path], settings: SeparatorSettings, tmp_path: Path
     first, *others = (torch.cat([value.flatten() for value in one.parameters()]) for one in networks)
     near, far = ((other - first).abs().mean() for other in others)
     assert near < 1e-3 < 1e-2 < far
-    with pytest.raises(ModelError, match="its sizes or target differ"):
+    with pytest.raises(ModelError, match="it has other"):
         wider = replace(config, width=24)
         train_mapping(data, None, domain, wider, again, out=tmp_path / "wider")
 

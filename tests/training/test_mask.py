@@ -274,18 +274,18 @@ def test_dropped_frames_are_not_judged() -> None:
 
 
 def test_separate_masks_the_mixture() -> None:
-    parts = noise(3, 2, 1234)
+    parts = noise(3, 2, 1280)
     mixture = parts.sum(1)
     answer = ideal("cirm", parts)
     got = answering("cirm", "mse", answer).separate(mixture)
-    assert got.shape == (3, 2, 1234)
+    assert got.shape == (3, 2, 1280)
     assert si_sdr(got, parts).min() > 40
     shares = answering("psm", "mse", constant("psm", SHARES)).separate(mixture)
     expected = torch.tensor(SHARES)[:, None] * mixture[:, None]
     torch.testing.assert_close(shares, expected)
     edges = task_of("irm", "mse", DROPPED)
     edges.network.eval()
-    assert edges.separate(mixture).shape == (3, 2, 1234)  # every frame has an answer once it is trained
+    assert edges.separate(mixture).shape == (3, 2, 1280)  # every frame has an answer once it is trained
 
 
 def test_a_task_says_what_it_is() -> None:

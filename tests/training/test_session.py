@@ -92,12 +92,25 @@ def test_a_folder_that_is_free_may_be_claimed(tmp_path: Path) -> None:
     claim(tmp_path / "new" / "model")
     claim(tmp_path)
     assert not (tmp_path / "new").exists()  # nothing is made before there is something to keep
-    (tmp_path / "card.json").write_text("{}")
     claim(tmp_path, resume=True)
+    (tmp_path / "card.json").write_text("{}")
     with pytest.raises(OutputError) as error:
         claim(tmp_path)
     expected = f"{tmp_path} holds a model already; go on with --resume, remove it, or name another with -o"
     assert str(error.value) == expected
+
+
+def test_a_finished_model_is_resumed_only_from_its_checkpoint(tmp_path: Path) -> None:
+    run_training(Counter(), Schedule(2), tmp_path, Keeper(tmp_path / "training"), False, lambda event: None)
+    (tmp_path / "card.json").write_text("{}")
+    claim(tmp_path, resume=True)
+    (tmp_path / "training" / "checkpoint.pt").unlink()
+    with pytest.raises(OutputError) as error:
+        claim(tmp_path, resume=True)
+    expected = f"{tmp_path} holds a model without training/checkpoint.pt, so it cannot be resumed; "
+    assert str(error.value) == expected + (
+        f"name another folder with -o, and --init-from {tmp_path} to begin with its weights"
+    )
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -254,18 +254,21 @@ def head_of(training: SupervisedTraining) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("level", [(-30.0, 0.0), (-90.0, -80.0)])
 @pytest.mark.parametrize(
-    ("bias", "said"),
+    ("bias", "other", "said"),
     [
-        (-50.0, "the network has gone silent"),
-        (0.0, "the network has collapsed: every source gets the same sound"),
-        (torch.nan, "the network's output is not finite"),
+        (-50.0, -50.0, "the network has gone silent for source 1"),
+        (0.0, -50.0, "the network has gone silent for source 2"),
+        (0.0, 0.0, "the network has collapsed: every source gets the same sound"),
+        (1.0, -1.0, "the network has collapsed: every source gets the same sound"),  # shares of the whole
+        (torch.nan, 0.0, "the network's output is not finite"),
     ],
 )
-def test_a_network_gone_bad_is_noticed(bias: float, said: str, level: tuple[float, float]) -> None:
+def test_a_network_gone_bad_is_noticed(bias: float, other: float, said: str, level: tuple[float, float]) -> None:
     training = make(mixing=replace(MIXING, level_db=level))
     weight, offset = head_of(training)
     weight.zero_()
-    offset.fill_(bias)
+    offset[:33] = bias
+    offset[33:] = other
     assert training.health() == said
 
 
@@ -274,7 +277,7 @@ def test_sources_that_are_told_apart_a_little_are_no_collapse() -> None:
     weight, offset = head_of(training)
     weight.zero_()
     offset.zero_()
-    offset[:33] = 0.1
+    offset[:16] = 0.3
     assert training.health() is None
 
 
