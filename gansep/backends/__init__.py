@@ -107,6 +107,15 @@ def _mapping(wanted: Wanted, *, model: str | None = None, exponent: float = 1.0)
     return Mappings(load_separation("mapping", names, model, wanted.library, wanted.device), names, exponent)
 
 
+def _autoencoder(wanted: Wanted, *, model: str | None = None, exponent: float = 2.0) -> Separator:
+    from gansep.backends.autoencoder import Autoencoders
+    from gansep.library import load_separation
+
+    names = wanted.sources if model else wanted.named("autoencoder")
+    loaded = load_separation("autoencoder", names, model, wanted.library, wanted.device)
+    return Autoencoders(loaded, names, exponent)
+
+
 def _components(method: str) -> Callable[..., Separator]:
     def make(wanted: Wanted, *, seed: int = 0) -> Separator:
         from gansep.backends.components import Components
@@ -165,6 +174,7 @@ BACKENDS: dict[str, Callable[..., Separator]] = {
     "gan-prior": _gan_prior,
     "mask": _mask,
     "mapping": _mapping,
+    "autoencoder": _autoencoder,
     "nmf": _nmf,
     "pca": _components("pca"),
     "kernel-pca": _components("kernel-pca"),
@@ -208,7 +218,7 @@ def takes_seed(name: str) -> bool:
 def takes_names(text: str) -> bool:
     """Whether a back end's line of text asks for models of its sources, by name."""
     name, options = parse_backend(text)
-    return name in ("gan-prior", "mask", "mapping") or (name == "nmf" and not options.get("blind"))
+    return name in ("gan-prior", "mask", "mapping", "autoencoder") or (name == "nmf" and not options.get("blind"))
 
 
 def _number(text: str) -> int | float | str:
@@ -218,6 +228,17 @@ def _number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
+
+
+def _typed(option: str, value: int | float | str, annotation: str) -> int | float | str:
+    """The value of an option that was written, as its back end takes it: ``int``, ``float | None`` and so on."""
+    kind = annotation.partition(" ")[0]
+    if kind == "str":
+        return str(value)
+    if (kind == "int" and not isinstance(value, int)) or (kind == "float" and isinstance(value, str)):
+        wanted = "a whole number" if kind == "int" else "a number"
+        raise ModelError(f"{option} must be {wanted}, got {value!r}")
+    return value
 
 
 def make_separator(backend: str, wanted: Wanted, **options: Any) -> Separator:
@@ -230,12 +251,10 @@ def make_separator(backend: str, wanted: Wanted, **options: Any) -> Separator:
     """
     name, written = parse_backend(backend)
     options = written | options
-    try:
-        inspect.signature(BACKENDS[name]).bind(wanted, **options)
-    except TypeError:
-        known = list(inspect.signature(BACKENDS[name]).parameters)[1:]
-        unknown = ", ".join(key for key in options if key not in known)
-        raise ModelError(f"{name} has no option {unknown}; it has {', '.join(known) or 'none'}") from None
+    known = dict(list(inspect.signature(BACKENDS[name]).parameters.items())[1:])
+    if unknown := [key for key in options if key not in known]:
+        raise ModelError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    options |= {key: _typed(f"{name}:{key}", value, known[key].annotation) for key, value in written.items()}
     try:
         return BACKENDS[name](wanted, **options)
     except ModelError:

@@ -17,11 +17,23 @@ from contextlib import suppress
 from typing import NoReturn
 
 from gansep import __version__
-from gansep.cli import compare, denoise, doctor, evaluate, priors, separate, train_mapping, train_mask, train_prior
+from gansep.cli import (
+    compare,
+    denoise,
+    doctor,
+    evaluate,
+    priors,
+    separate,
+    train_autoencoder,
+    train_mapping,
+    train_mask,
+    train_prior,
+)
 from gansep.types import GansepError
 
 # In the order of the help text.
-VERBS = (train_prior, train_mask, train_mapping, separate, denoise, evaluate, compare, priors, doctor)
+TRAINING = (train_prior, train_mask, train_mapping, train_autoencoder)
+VERBS = (*TRAINING, separate, denoise, evaluate, compare, priors, doctor)
 
 INTERRUPTED = 130
 

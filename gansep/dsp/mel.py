@@ -1,11 +1,43 @@
-"""Log-mel spectrograms for pictures, in decibels relative to a full-scale tone."""
+"""Mel bands of spectra and back, and log-mel spectrograms for pictures, in decibels relative to a full-scale tone."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from gansep.dsp.stft import stft
+
+
+@cache
+def mel_bank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
+    """Weights of mel bands: librosa's (Slaney's scale, half overlapping triangles), a peak of 1 each.
+
+    Shape: returns ``[n_mels, F]``.
+    """
+    import librosa  # slow to import, and only some need it
+
+    return torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, norm=None))
+
+
+def mel(magnitude: Tensor, sample_rate: int, n_mels: int) -> Tensor:
+    """Root of the mean power in each mel band. Shape: ``[..., F, N]`` to ``[..., n_mels, N]``."""
+    bank = mel_bank(sample_rate, 2 * (magnitude.shape[-2] - 1), n_mels).to(magnitude)
+    return ((bank / bank.sum(1, keepdim=True).clamp_min(1e-9)) @ magnitude.square()).sqrt()
+
+
+def unmel(bands: Tensor, sample_rate: int, n_fft: int) -> Tensor:
+    """Smooth magnitudes with about these mel bands: at each frequency the mean of the bands that hear it.
+
+    Shape: ``[..., n_mels, N]`` to ``[..., F, N]``.
+
+    >>> level = torch.full((1, 40, 3), 0.5)
+    >>> torch.testing.assert_close(mel(unmel(level, 16000, 512), 16000, 40), level)
+    """
+    bank = mel_bank(sample_rate, n_fft, bands.shape[-2]).to(bands)
+    shares = bank / bank.sum(0, keepdim=True).clamp_min(1e-9)  # [n_mels, F]
+    return shares.mT @ bands
 
 
 def log_mel(
@@ -35,10 +67,8 @@ def log_mel(
     >>> log_mel(torch.zeros(2, 4096), 16000).shape
     torch.Size([2, 80, 17])
     """
-    import librosa  # slow to import, and only pictures need it
-
-    bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, norm=None)  # [n_mels, F]
+    bank = mel_bank(sample_rate, n_fft, n_mels)
     full_scale = n_fft * torch.hann_window(n_fft, dtype=torch.float64).square().sum().item() / 4
     power = stft(wave, n_fft, hop_length).abs().square() / full_scale  # [..., F, N]
-    bands = torch.from_numpy(bank).to(power) @ power  # [..., n_mels, N]
+    bands = bank.to(power) @ power  # [..., n_mels, N]
     return 10 * bands.clamp(min=10 ** (floor_db / 10)).log10()

@@ -31,33 +31,45 @@ class TrainedSeparator:
 
 
 def find_separator(kind: str, sources: Sequence[str], library: str | Path | None = None, causal: bool = False) -> Found:
-    """The model of a kind that separates exactly these sources, in any order.
+    """The model of a kind that separates exactly these sources, in any order; or, if it is told which, more of them.
 
-    Of several the one that is called as its sources comes first, then the order in which libraries are asked.
+    Of several the one with the fewest sources comes first, then one that is called as its sources, then the order in
+    which libraries are asked.
 
     Args:
-        kind: ``mask`` or ``mapping``. sources: their names. library: the one given with ``--library``.
-        causal: whether it must be one that hears nothing ahead.
+        kind: one of :data:`SEPARATORS`. sources: their names. library: the one given with ``--library``.
+        causal: whether it must be one that can stream: a ``tfconv`` that hears nothing ahead.
     Raises:
-        ModelError: there is none; the message says which sources the installed ones have.
+        ModelError: there is none; the message says which sources the installed ones have, or that they cannot stream.
     """
-    wanted, there = set(sources), []
+    wanted, there, unfit = set(sources), [], []
     matching = []
     for found in find_models(library, kind):
         try:
-            names, looks_ahead = found.card.sources, not found.card.config.get("causal")
+            names, config = found.card.sources, found.card.config
         except ModelError:
             continue  # a broken model must not stand in the way of a whole one
         there.append("+".join(names))
-        if set(names) == wanted and not found.shadowed and not (causal and looks_ahead):
-            matching.append((found.name != "-".join(names), found))
+        if not _answers(found.card, wanted) or found.shadowed:
+            continue
+        if causal and not (config.get("causal") and config.get("network") == "tfconv"):
+            unfit.append(found.name)
+            continue
+        matching.append((len(names), found.name != "-".join(names), found))
     if matching:
-        return min(matching, key=lambda pair: pair[0])[1]
+        return min(matching, key=lambda match: match[:2])[2]
     have = f"installed ones have {', '.join(sorted(set(there)))}" if there else "none is installed"
+    if unfit:
+        have = f"installed ones of these sources are no causal tfconv networks: {', '.join(unfit)}"
     how = f"gansep train-{kind}{' --causal' if causal else ''}"
     raise ModelError(
         f"no {'causal ' if causal else ''}{kind} model of {'+'.join(sources)}; {have}; train one with {how}"
     )
+
+
+def _answers(card: Card, wanted: set[str]) -> bool:
+    """Whether a model can be asked for these sources."""
+    return wanted == set(card.sources) or (card.config.get("job") == "conditional" and wanted <= set(card.sources))
 
 
 def load_separation(
@@ -70,7 +82,7 @@ def load_separation(
     """Load a network that separates, ready to answer.
 
     Args:
-        kind: ``mask`` or ``mapping``. sources: it must have, unless a model is named.
+        kind: one of :data:`SEPARATORS`. sources: it must have, unless a model is named.
         model: its name or folder. library: the one given with ``--library``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     Raises:
@@ -85,7 +97,7 @@ def load_separation(
     else:
         found = find_separator(kind, sources, library) if model is None else find_model(model, kind, library)
     names = found.card.sources
-    if sources and set(sources) != set(names):
+    if sources and not _answers(found.card, set(sources)):
         raise ModelError(f"{found.folder}: it separates {', '.join(names)}, not {', '.join(sources)}; give another one")
     weights = load_weights(found)
     build = check_separation(found, weights)
@@ -147,5 +159,21 @@ def _mapping(config: dict[str, Any], sources: int) -> Callable[[], nn.Module]:
     raise ValueError(f"unknown domain {domain!r}")
 
 
-_BUILDERS: dict[str, Callable[[dict[str, Any], int], Callable[[], nn.Module]]] = {"mask": _mask, "mapping": _mapping}
+def _autoencoder(config: dict[str, Any], sources: int) -> Callable[[], nn.Module]:
+    from gansep.nets.sound import SoundAutoencoder, SoundConfig
+
+    job = config.pop("job")
+    config.pop("loss", None)
+    config.pop("corruption", None)
+    sizes = SoundConfig(**config)
+    if sizes.classes != {"denoising": 0, "conditional": sources}[job]:
+        raise ValueError(f"{sizes.classes} classes for {sources} sources of a {job} one")
+    return lambda: SoundAutoencoder(sizes)
+
+
+_BUILDERS: dict[str, Callable[[dict[str, Any], int], Callable[[], nn.Module]]] = {
+    "mask": _mask,
+    "mapping": _mapping,
+    "autoencoder": _autoencoder,
+}
 SEPARATORS = tuple(_BUILDERS)

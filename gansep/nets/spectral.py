@@ -24,6 +24,8 @@ NETWORKS = ("dnn", "blstm", "tfconv")
 FEATURES = ("log", "magnitude", "power")
 EDGES = ("zero", "drop")
 SIZES = {"dnn": (2048, 3), "blstm": (256, 2), "tfconv": (192, 10)}  # width and depth unless said otherwise
+# No card may ask for a network that takes minutes to build, or that hears nothing over its floor.
+LARGEST = {"outputs": 256, "width": 16384, "depth": 64, "context": 64, "n_fft": 65536, "floor": 1000}
 SLOPE = 0.2  # of the leaky rectifiers
 CHANNELS = (16, 24, 32, 48, 64)  # of tfconv, as far as the frequency axis is halved
 NARROW = 20  # bins at which it is narrow enough
@@ -74,13 +76,16 @@ class NetConfig:
         width, depth = SIZES[self.network]
         object.__setattr__(self, "width", self.width or width)
         object.__setattr__(self, "depth", self.depth or depth)
-        object.__setattr__(self, "mean", tuple(self.mean) or (0.0,) * self.bins)
-        object.__setattr__(self, "std", tuple(self.std) or (1.0,) * self.bins)
         if min(self.outputs, self.width, self.depth, self.sample_rate) < 1 or self.context < 0:
             raise ValueError("outputs, width, depth and sample_rate must be at least 1 and context at least 0")
+        for name, most in LARGEST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if self.n_fft < 64 or self.n_fft % 4 or not 1 <= self.hop <= self.n_fft // 2:
             said = f"got {self.n_fft} and {self.hop}"
             raise ValueError(f"n_fft must be a multiple of 4 from 64 up and hop at most half of it, {said}")
+        object.__setattr__(self, "mean", tuple(self.mean) or (0.0,) * self.bins)
+        object.__setattr__(self, "std", tuple(self.std) or (1.0,) * self.bins)
         if len(self.mean) != self.bins or len(self.std) != self.bins or not all(value > 0 for value in self.std):
             raise ValueError(f"mean and std must have {self.bins} numbers, those of std above 0")
         if not 0 <= self.dropout < 1 or not self.floor > 0:
@@ -220,15 +225,15 @@ class _Convolutional(nn.Module):
             bins.append((bins[-1] + 1) // 2)
         channels = CHANNELS[: len(bins) - 1]
         above = (1, *channels[:-1])  # of what enters each level
-        self.down = nn.ModuleList(_Down(a, b, config.causal) for a, b in zip(above, channels, strict=True))
+        self.down = nn.ModuleList(Down(a, b, config.causal) for a, b in zip(above, channels, strict=True))
         self.bottom = channels[-1], bins[-1]
         self.inwards = nn.Conv1d(channels[-1] * bins[-1], config.width, 1)
         self.along = nn.ModuleList(
-            _Residual(config.width, 2 ** (number % CYCLE), config.causal) for number in range(config.depth)
+            Residual(config.width, 2 ** (number % CYCLE), config.causal) for number in range(config.depth)
         )
         self.outwards = nn.Conv1d(config.width, channels[-1] * bins[-1], 1)
         self.up = nn.ModuleList(
-            _Up(b, a, config.causal, last=number == 0)
+            Up(b, a, config.causal, last=number == 0)
             for number, (a, b) in enumerate(zip((config.outputs, *above[1:]), channels, strict=True))
         )
 
@@ -245,7 +250,7 @@ class _Convolutional(nn.Module):
         return x
 
 
-class _TimeConv(nn.Module):
+class TimeConv(nn.Module):
     """A convolution whose kernel reaches ``reach`` frames back and, unless causal, as many ahead.
 
     Shape: ``[B, C, F, N]`` or ``[B, C, N]``, ``N`` as it was.
@@ -278,25 +283,25 @@ class _FrameNorm(nn.Module):
         return (x - middle) * (spread + 1e-5).rsqrt() * self.gain.view(shape) + self.offset.view(shape)
 
 
-class _Down(nn.Module):
+class Down(nn.Module):
     """``[B, C_in, F, N]`` to ``[B, C_out, F / 2, N]``, rounded up."""
 
     def __init__(self, channels_in: int, channels_out: int, causal: bool) -> None:
         super().__init__()
-        self.conv = _TimeConv(nn.Conv2d(channels_in, channels_out, (5, 3), (2, 1), (2, 0)), 1, causal)
+        self.conv = TimeConv(nn.Conv2d(channels_in, channels_out, (5, 3), (2, 1), (2, 0)), 1, causal)
         self.norm = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
         return F.leaky_relu(self.norm(self.conv(x, memory)), SLOPE)
 
 
-class _Up(nn.Module):
+class Up(nn.Module):
     """``[B, C_in, F / 2, N]`` to ``[B, C_out, F, N]``; the last one answers as it is."""
 
     def __init__(self, channels_in: int, channels_out: int, causal: bool, last: bool) -> None:
         super().__init__()
         # Two phases a channel by one convolution, then interleaved along frequency.
-        self.conv = _TimeConv(nn.Conv2d(channels_in, 2 * channels_out, 3, 1, (1, 0)), 1, causal)
+        self.conv = TimeConv(nn.Conv2d(channels_in, 2 * channels_out, 3, 1, (1, 0)), 1, causal)
         self.norm = nn.Identity() if last else nn.BatchNorm2d(channels_out)
         self.last = last
 
@@ -306,7 +311,7 @@ class _Up(nn.Module):
         return x if self.last else F.leaky_relu(self.norm(x), SLOPE)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """A dilated convolution over time between two mixes of channels, added to what came in. ``[B, width, N]``."""
 
     def __init__(self, width: int, dilation: int, causal: bool) -> None:
@@ -314,7 +319,7 @@ class _Residual(nn.Module):
         inner = 2 * width
         self.enter = nn.Sequential(_FrameNorm(width), nn.Conv1d(width, inner, 1), nn.LeakyReLU(SLOPE))
         depthwise = nn.Conv1d(inner, inner, 3, dilation=dilation, groups=inner)
-        self.along = _TimeConv(depthwise, dilation, causal)
+        self.along = TimeConv(depthwise, dilation, causal)
         self.leave = nn.Sequential(_FrameNorm(inner), nn.LeakyReLU(SLOPE), nn.Conv1d(inner, width, 1))
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:

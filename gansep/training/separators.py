@@ -34,6 +34,8 @@ LEVEL_OF_WAVES = "mixtures at random levels; the network brings each to a standa
 HEARD = 64  # mixtures that features are normalised by
 HELD_OUT = 32  # mixtures that the card's figures are measured on
 
+FREE = ("loss", "corruption", "mean", "std", "dropout")  # what a model need not share with one that it begins with
+
 # What a mapping answers with: its configuration, and its losses, the first unless another is named.
 DOMAINS = {"spectral": (NetConfig, SPECTRAL_LOSSES), "waveform": (WaveformConfig, WAVEFORM_LOSSES)}
 
@@ -110,7 +112,7 @@ def train_mask(
         return MaskTask(MaskNet(replace(heard, outputs=len(clips) * maps(target)), target), loss)
 
     words = {"target": target, "loss": loss}
-    return _Training("mask", words, LEVEL, sizes.sample_rate, make, settings, provenance or Provenance())(
+    return Training("mask", words, LEVEL, sizes.sample_rate, make, settings, provenance or Provenance())(
         data, name, Path(out) if out else None, resume, held_out, on_event or (lambda event: None)
     )
 
@@ -163,18 +165,19 @@ def train_mapping(
 
     words = {"domain": domain, "loss": loss}
     level = LEVEL if domain == "spectral" else LEVEL_OF_WAVES
-    return _Training("mapping", words, level, sizes.sample_rate, make, settings, provenance or Provenance())(
+    return Training("mapping", words, level, sizes.sample_rate, make, settings, provenance or Provenance())(
         data, name, Path(out) if out else None, resume, held_out, on_event or (lambda event: None)
     )
 
 
 @dataclass
-class _Training:
-    """What masks and mappings share of a training: names, sounds, statistics, the run and the card.
+class Training:
+    """What trainings on mixtures share: names, sounds, statistics, the run and the card.
 
     Attributes:
         kind: of the model. words: of its card's config, beside the network's. level: of its card.
         rate: in Hz. make: the task, of the sounds of each source.
+        others: sources beside those of the folders: sounds that are made, or ``None`` for what is left over.
     """
 
     kind: str
@@ -184,6 +187,7 @@ class _Training:
     make: Callable[[Sequence[Clips]], Task]
     settings: SeparatorSettings
     provenance: Provenance
+    others: Mapping[str, Clips | None] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -195,12 +199,13 @@ class _Training:
         say: Say,
     ) -> Path:
         settings, rate = self.settings, self.rate
-        paths = by_name(data)
-        name = name or "-".join(paths)
+        paths = by_name(data, least=1 if self.others else 2)
+        sources, made = (*paths, *self.others), [one for one in self.others.values() if one]
+        name = name or "-".join(sources)
         folder = out or writable_library(settings.library) / self.kind / name
         schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
         claim(folder, resume)
-        clips = [hear(several, rate, say) for several in paths.values()]
+        clips = [*(hear(several, rate, say) for several in paths.values()), *made]
         device = pick_device(settings.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -209,12 +214,12 @@ class _Training:
         training = SupervisedTraining(
             task, clips, settings.mixing, settings.augment, settings.batch, settings.rate, settings.seed, settings.steps
         )
-        card = Card(name, dict(self.words), rate, None, tuple(paths), kind=self.kind, level=self.level)
+        card = Card(name, dict(self.words), rate, None, sources, kind=self.kind, level=self.level)
         if settings.init_from:
-            training.start_from(self._finished_weights(task, settings.init_from))
-        others = self._held_out(held_out, tuple(paths)) if held_out else []
+            training.start_from(self._finished_weights(task, card, settings.init_from))
+        others = [*self._held_out(held_out, tuple(paths)), *made] if held_out else []
         keep = _Keeper(folder, card, training, settings, self.provenance, others)
-        for source, one in zip(paths, clips, strict=True):
+        for source, one in zip(paths, clips, strict=False):
             say(describe(source, one))
         return run_training(training, schedule, folder, keep, resume, say)
 
@@ -223,19 +228,24 @@ class _Training:
             raise DataError(f"expected held-out sounds of {', '.join(sources)}, got those of {', '.join(sounds)}")
         return [load_clips(as_list(sounds[source]), self.rate) for source in sources]
 
-    def _finished_weights(self, task: Task, reference: str) -> dict[str, Tensor]:
+    def _finished_weights(self, task: Task, card: Card, reference: str) -> dict[str, Tensor]:
         found = find_model(reference, self.kind, self.settings.library)
         weights, own = load_weights(found), task.network.state_dict()
-        if {name: value.shape for name, value in weights.items()} != {name: v.shape for name, v in own.items()}:
-            raise ModelError(f"{found.folder}: training cannot begin with it, its sizes or target differ")
+        wanted = {"sources": list(card.sources)} | task.network.config.to_json() | dict(card.config)  # type: ignore[union-attr]
+        theirs = {"sources": list(found.card.sources)} | dict(found.card.config)
+        differs = [name for name, value in wanted.items() if name not in FREE and theirs.get(name) != value]
+        if not differs and {name: v.shape for name, v in weights.items()} != {name: v.shape for name, v in own.items()}:
+            differs = ["sizes"]
+        if differs:
+            raise ModelError(f"{found.folder}: training cannot begin with it, it has other {', '.join(differs)}")
         return weights
 
 
-def by_name(data: Sources) -> dict[str, list[Path]]:
+def by_name(data: Sources, least: int = 2) -> dict[str, list[Path]]:
     """Sounds of each source.
 
     Raises:
-        DataError: fewer than two sources, or two of one name.
+        DataError: fewer than ``least`` sources, or two of one name.
     """
     if isinstance(data, str | Path):
         data = [data]
@@ -245,19 +255,30 @@ def by_name(data: Sources) -> dict[str, list[Path]]:
         if name in paths:
             raise DataError(f"two sources are called {name}; give folders of different names")
         paths[name] = as_list(several)
-    if len(paths) < 2:
-        raise DataError(f"mixtures need at least two sources, got {', '.join(paths) or 'none'}; give a folder of each")
+    if len(paths) < least:
+        wanted = "two sources" if least == 2 else "one source"
+        raise DataError(f"mixtures need at least {wanted}, got {', '.join(paths) or 'none'}; give a folder of each")
     return paths
 
 
 def with_statistics(config: NetConfig, clips: Sequence[Clips], settings: SeparatorSettings) -> NetConfig:
     """The configuration with mean and standard deviation of the feature over mixtures as in training."""
+    mixture = example_mixtures(clips, settings)
+    mean, std = statistics(feature(stft(mixture, config.n_fft, config.hop).abs(), config.feature, config.floor))
+    return replace(config, mean=mean, std=std)
+
+
+def example_mixtures(clips: Sequence[Clips], settings: SeparatorSettings) -> Tensor:
+    """Mixtures as in training, by the seed. Shape: returns ``[B, T]``."""
     random = torch.Generator().manual_seed(settings.seed)
-    mixture = draw_parts(clips, HEARD, settings.mixing, random, settings.augment).sum(1)
-    heard = feature(stft(mixture, config.n_fft, config.hop).abs(), config.feature, config.floor)
+    return draw_parts(clips, HEARD, settings.mixing, random, settings.augment).sum(1)
+
+
+def statistics(heard: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every row of ``[B, D, N]``; no deviation is far below the others."""
     spread, mean = torch.var_mean(heard, (0, 2))
     std = spread.sqrt().clamp_min(1e-3 * spread.sqrt().mean())
-    return replace(config, mean=_short(mean), std=_short(std))
+    return _short(mean), _short(std)
 
 
 def _short(values: Tensor) -> tuple[float, ...]:
@@ -283,8 +304,6 @@ class _Keeper:
         parts = self._parts(self.held_out or training.clips, 1)
         with torch.no_grad():
             stems = training.separate(parts.sum(1))
-        sounds = torch.cat([parts.sum(1), parts[0], stems[0]])  # the mixture, what is in it, what was heard
-        self.journal.write(run.step, curve[-1][1] if curve else {}, sounds)
         digest = hashlib.sha256("".join(one.sha256 for one in training.clips).encode()).hexdigest()
         config = training.task.network.config.to_json()  # type: ignore[union-attr]  # every task's network has one
         save_model(
@@ -309,6 +328,8 @@ class _Keeper:
             ),
             half=True,
         )
+        sounds = torch.cat([parts.sum(1), parts[0], stems[0]])  # the mixture, what is in it, what was heard
+        self.journal.write(run.step, curve[-1][1] if curve else {}, sounds)
 
     def _parts(self, clips: Sequence[Clips], count: int) -> Tensor:
         random = torch.Generator().manual_seed(1)
@@ -317,7 +338,7 @@ class _Keeper:
 
     def _figures(self) -> dict[str, float]:
         """Mean improvement of SI-SDR on mixtures of sounds that were held out."""
-        if not self.held_out:
+        if len(self.held_out) < 2:
             return {}
         parts = self._parts(self.held_out, HELD_OUT)
         mixture = parts.sum(1)
