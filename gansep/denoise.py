@@ -34,8 +34,9 @@ class Denoising:
         keep: the source; unless given the first of ``sources``, or of a model's own (``speech`` where it has it).
         strength: share of the rest that is taken away, in [0, 1].
         sources: that the model must have; :data:`SOURCES` unless they or a model are given.
-        backend: ``mask`` or ``mapping``. model: by name or folder, instead of the one with these sources; also as an
-            option of the back end, ``mask:model=NAME``.
+        backend: ``mask``, ``mapping`` or ``autoencoder``.
+        model: by name or folder, instead of the one with these sources; also as an option of the back end,
+            ``mask:model=NAME``.
         format: ``wav`` or ``flac``; the input's own if it is one of them, else wav, unless given.
         float32: 32-bit float samples (wav) instead of 24-bit integers. overwrite: whether existing files are replaced.
         raw: the network's own sound instead of shares of the recording, the same on every channel and nothing above the

@@ -68,7 +68,7 @@ def line(row: str, ratio: float | None, examples: Sequence[Mixture], args: argpa
     groups = [example.group.split("+")[0] for example in examples]
     told = f"| {row} | {'clean' if ratio is CLEAN else f'{ratio:g} dB'} | "
     if ratio is CLEAN:
-        told += f"- | {min(after):.1f} at least |"
+        told += f"- | {mean(after):.2f}, at least {min(after):.1f} |"
     else:
         gains = [a - b for a, b in zip(after, before, strict=True)]
         low, high = bootstrap_interval(gains, groups, args.seed)
@@ -98,11 +98,12 @@ def perceived(score, estimates: Sequence[Tensor], truth: Sequence[Tensor], rate:
         values = [float(score(estimate, one, rate)) for estimate, one in zip(estimates, truth, strict=True)]
     except GansepError:
         return "-"
-    return f"{mean([value for value in values if value == value]):.3f}"
+    heard = [value for value in values if value == value]
+    return f"{mean(heard):.3f}" if heard else "-"
 
 
 def mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
+    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

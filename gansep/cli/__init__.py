@@ -24,6 +24,7 @@ from gansep.cli import (
     evaluate,
     priors,
     separate,
+    synthesize,
     train_autoencoder,
     train_mapping,
     train_mask,
@@ -33,7 +34,7 @@ from gansep.types import GansepError
 
 # In the order of the help text.
 TRAINING = (train_prior, train_mask, train_mapping, train_autoencoder)
-VERBS = (*TRAINING, separate, denoise, evaluate, compare, priors, doctor)
+VERBS = (*TRAINING, separate, denoise, synthesize, evaluate, compare, priors, doctor)
 
 INTERRUPTED = 130
 

@@ -45,7 +45,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--keep", metavar="NAME", help="source to keep (default: the first one, speech)")
     parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="0 keeps all, 1 (default) the source")
     parser.add_argument("--sources", metavar="A,B", help="of the model (default: speech,noise)")
-    parser.add_argument("--backend", default="mask", metavar="NAME", help="mask (default) or mapping")
+    parser.add_argument("--backend", default="mask", metavar="NAME", help="mask (default), mapping or autoencoder")
     parser.add_argument("--model", metavar="NAME", help="a model or its folder, instead of the one with these sources")
     parser.add_argument("--format", choices=("wav", "flac"), help="of the results (default: the input's, else wav)")
     parser.add_argument("--float32", action="store_true", help="32-bit float samples (wav) instead of 24-bit integers")

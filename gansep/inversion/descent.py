@@ -1,7 +1,7 @@
 """Projected gradient descent over latents and gains: init, step, run.
 
 Adam moves every window of a batch on its own (its moments are per number), and the projection puts the latents back
-into their box after every step, so that each iterate is a latent the generators were trained on.
+into their set after every step, so that each iterate is a latent the generators were trained on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from gansep.inversion.objective import Point, Problem, Value, evaluate, play
-from gansep.inversion.projection import Projection, to_box
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,10 @@ class Solution:
     stats: dict[str, Tensor]
 
 
-def init(problem: Problem, start: Point, settings: Settings, project: Projection = to_box) -> State:
+def init(problem: Problem, start: Point, settings: Settings) -> State:
     """A state at ``start``, projected."""
     start = start.detached()
-    for latents in start.latents:
-        project(latents)
+    _project(problem, start)
     point = start.detached()
     leaves = [latents.requires_grad_() for latents in point.latents]
     if settings.learn_gains and not problem.objective.unit_peak:
@@ -84,17 +82,21 @@ def init(problem: Problem, start: Point, settings: Settings, project: Projection
     return State(point, start, torch.optim.Adam(leaves, settings.rate), start, best_total)
 
 
-def step(problem: Problem, state: State, project: Projection = to_box) -> Value:
+def step(problem: Problem, state: State) -> Value:
     """Evaluate at the state's point, remember it if it is the best, move the point and project it."""
     value = evaluate(problem, state.point, state.start)
     _remember(state, value)
     state.optimiser.zero_grad(set_to_none=True)
     value.total.sum().backward()
     state.optimiser.step()
-    for latents in state.point.latents:
-        project(latents)
+    _project(problem, state.point)
     state.step += 1
     return value
+
+
+def _project(problem: Problem, point: Point) -> None:
+    for space, latents in zip(problem.spaces, point.latents, strict=True):
+        space.project(latents)
 
 
 def _remember(state: State, value: Value) -> None:
@@ -112,7 +114,6 @@ def run(
     start: Point,
     settings: Settings,
     *,
-    project: Projection = to_box,
     on_step: Callable[[int, Value], None] | None = None,
 ) -> Solution:
     """Descend from ``start`` until the settings say stop; 0 steps give the start itself.
@@ -121,14 +122,13 @@ def run(
         problem: mixture, generators and objective.
         start: where to begin.
         settings: when to stop, how far to step.
-        project: back into the latents' set.
         on_step: told ``(steps done, value before the step)``.
     """
-    state = init(problem, start, settings, project)
+    state = init(problem, start, settings)
     began = time.monotonic()
     outcome, record, since = "steps", torch.inf, 0
     while state.step < settings.steps:
-        value = step(problem, state, project)
+        value = step(problem, state)
         if on_step:
             on_step(state.step, value)
         mean = float(state.best_total.mean())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gansep.dsp.stft import stft
+from gansep.inversion.projection import BOX, Space
 from gansep.losses import (
     frequency_continuity,
     mixture_correlation,
@@ -32,7 +33,8 @@ class Objective:
         batch_equivalent: the authors sum two of the losses over the batch and average the others; this multiplies
             ``dissimilarity`` and ``correlation`` to give them the weight they had at that batch size.
         anchor: weight of the mean squared distance to the start.
-        likelihood: weight of the mean of ``z^4``: an optional structural penalty on latents at the box's faces.
+        likelihood: weight of the penalty on unlikely latents: in a box the mean of ``z^4``, for normal ones of
+            ``z^2 / 2`` (:mod:`gansep.inversion.projection`).
         agreement: weight of the spectral distance of one source in two overlapping windows.
         unit_peak: divide every generator output by its own peak, as the authors do; gains are not learned then.
     """
@@ -64,6 +66,7 @@ class Problem:
         overlap: samples that window ``b + 1`` shares with window ``b`` (its first with the other's last), for
             ``agreement``.
         adjacent: ``[B - 1]``, whether they do share them; ``None`` if no two do.
+        spaces: of the generators' latents; boxes unless given.
     """
 
     mixture: Tensor
@@ -71,6 +74,10 @@ class Problem:
     objective: Objective = Objective()
     overlap: int = 0
     adjacent: Tensor | None = None
+    spaces: Sequence[Space] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spaces", tuple(self.spaces) or (BOX,) * len(self.generators))
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,8 @@ def evaluate(problem: Problem, point: Point, start: Point) -> Value:
         gaps = [(z - z0).square().mean(-1) for z, z0 in zip(point.latents, start.latents, strict=True)]
         terms["anchor"] = goal.anchor * torch.stack(gaps).mean(0)
     if goal.likelihood:
-        terms["likelihood"] = goal.likelihood * torch.stack([z.pow(4).mean(-1) for z in point.latents]).mean(0)
+        unlikely = [space.unlikely(z) for space, z in zip(problem.spaces, point.latents, strict=True)]
+        terms["likelihood"] = goal.likelihood * torch.stack(unlikely).mean(0)
     if goal.agreement and problem.overlap and problem.adjacent is not None and len(problem.adjacent):
         terms["agreement"] = goal.agreement * _disagreement(sources, problem)
     return Value(torch.stack(list(terms.values())).sum(0), terms, sources)

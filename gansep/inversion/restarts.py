@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gansep.inversion.descent import Settings, Solution, run
 from gansep.inversion.objective import Point, Problem, Value
-from gansep.inversion.projection import Projection, to_box
 
 
 def run_restarts(
@@ -18,7 +17,6 @@ def run_restarts(
     starts: Sequence[Point],
     settings: Settings,
     *,
-    project: Projection = to_box,
     on_step: Callable[[int, Value], None] | None = None,
 ) -> Solution:
     """Search from every start and keep, window by window, the solution with the lowest objective.
@@ -26,7 +24,7 @@ def run_restarts(
     Args:
         problem: as for :func:`run`.
         starts: ``R`` points for the same ``B`` windows.
-        settings, project, on_step: as for :func:`run`, which sees ``R * B`` windows.
+        settings, on_step: as for :func:`run`, which sees ``R * B`` windows.
     Returns:
         A solution for ``B`` windows; ``stats["start"] [B]`` tells which start won and ``stats["fits"] [B, R]`` how
         well each did.
@@ -36,7 +34,7 @@ def run_restarts(
     if not starts:
         raise ValueError("expected at least one start, got none")
     if len(starts) == 1:
-        solution = run(problem, starts[0], settings, project=project, on_step=on_step)
+        solution = run(problem, starts[0], settings, on_step=on_step)
         extra = {"start": torch.zeros(len(problem.mixture), dtype=torch.long), "fits": solution.fit[:, None]}
         return replace(solution, stats=solution.stats | extra)
     count, windows = len(starts), len(problem.mixture)
@@ -45,9 +43,7 @@ def run_restarts(
         adjacent = torch.cat([torch.cat([adjacent, adjacent.new_zeros(1)])] * count)[:-1]
     many = replace(problem, mixture=problem.mixture.repeat(count, 1), adjacent=adjacent)
     latents = tuple(torch.cat(group) for group in zip(*(start.latents for start in starts), strict=True))
-    solution = run(
-        many, Point(latents, torch.cat([s.log_gains for s in starts])), settings, project=project, on_step=on_step
-    )
+    solution = run(many, Point(latents, torch.cat([s.log_gains for s in starts])), settings, on_step=on_step)
     fits = solution.fit.reshape(count, windows)
     winner = fits.argmin(0)  # [B]
     rows = winner * windows + torch.arange(windows, device=winner.device)

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from gansep.nets.wavegan import PriorConfig
 
 
+PRIORS = ("gan", "vae")
+
+
 @dataclass(frozen=True)
 class Prior:
     """A source's generator, and the encoder that starts a search with it.
 
     Attributes:
         name: of the source. card: of the model.
-        generator: ``[B, Z]`` in [-1, 1] to ``[B, segment]``; in eval mode, its weights take no gradient.
+        generator: ``[B, Z]``, in [-1, 1] unless it is variational, to ``[B, segment]``; in eval mode, its weights take
+            no gradient.
         encoder: ``[B, segment]`` mixture to latents ``[B, Z]`` and gains ``[B]``; ``None`` where none was trained.
     """
 
@@ -51,18 +55,31 @@ class Prior:
         """Numbers in a latent, ``Z``."""
         return self.card.config["latent"]
 
-    def sample(self, count: int, seed: int = 0) -> Tensor:
-        """Sounds of the prior, from latents uniform in [-1, 1]; the same for the same seed.
+    @property
+    def variational(self) -> bool:
+        """Whether latents are normal, not uniform in [-1, 1]."""
+        return self.card.kind == "vae"
 
-        Shape: ``[count, segment]``, on the prior's device.
-        """
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.generator.parameters()).device
+
+    def latents(self, count: int, seed: int = 0) -> Tensor:
+        """Latents drawn as the prior has them; the same for the same seed. Shape: ``[count, Z]``, on its device."""
         import torch
 
+        from gansep.nets.wavegan import PriorConfig, draw_latents
+
         random = torch.Generator().manual_seed(seed)
-        latents = torch.rand(count, self.latent, generator=random) * 2 - 1  # [B, Z]
-        device = next(self.generator.parameters()).device
+        return draw_latents(PriorConfig(**self.card.config), count, random).to(self.device)
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Sounds of the prior; the same for the same seed. Shape: ``[count, segment]``, on its device."""
+        import torch
+
         with torch.no_grad():
-            return torch.cat([self.generator(few.to(device)) for few in latents.split(64)])
+            return torch.cat([self.generator(few) for few in self.latents(count, seed).split(64)])
 
 
 def load_prior(
@@ -71,7 +88,7 @@ def load_prior(
     """Load a prior, ready to play.
 
     Args:
-        reference: ``drums``, ``gan/drums``, a model folder, or what :func:`find_model` found.
+        reference: ``drums``, ``gan/drums``, ``vae/drums``, a model folder, or what :func:`find_model` found.
         library: the one given with ``--library``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     Raises:
@@ -82,7 +99,7 @@ def load_prior(
     from gansep.nets.precision import pick_device
     from gansep.nets.wavegan import Encoder, Generator
 
-    found = reference if isinstance(reference, Found) else find_model(reference, "gan", library)
+    found = reference if isinstance(reference, Found) else _find_prior(reference, library)
     weights = load_weights(found)
     config = _check_prior(found, weights)
     device = pick_device(str(device))
@@ -93,6 +110,16 @@ def load_prior(
             network.load_state_dict(_part(weights, name))
             network.to(device).eval().requires_grad_(False)
     return Prior(found.name, found.card, generator, encoder)
+
+
+def _find_prior(reference: str | Path, library: str | Path | None) -> Found:
+    """A prior by name, of kind ``gan`` unless the name says ``vae/``, or by its folder."""
+    found = find_model(reference, "gan" if Path(reference).name == str(reference) else None, library)
+    if found.kind not in PRIORS:
+        raise ModelError(
+            f"{found.folder}: a model of kind {found.kind}, expected {' or '.join(PRIORS)}; give another one"
+        )
+    return found
 
 
 def installed_priors(
@@ -115,7 +142,7 @@ def verify(found: Found) -> list[str]:
     try:
         weights = load_weights(found)
         problems = []
-        if found.card.kind == "gan":
+        if found.card.kind in PRIORS:
             _check_prior(found, weights)
         if found.card.kind == "nmf":
             check_dictionary(found, weights)
@@ -153,6 +180,8 @@ def _check_prior(found: Found, weights: Mapping[str, Tensor]) -> PriorConfig:
             networks |= {"encoder": Encoder(config)} if _part(weights, "encoder") else {}
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{found.folder / CARD}: not a prior, its config does not fit ({error})") from error
+    if config.variational != (card.kind == "vae"):
+        raise ModelError(f"{found.folder / CARD}: a {card.kind} whose config says variational is {config.variational}")
     if (config.sample_rate, config.segment) != (card.sample_rate, card.segment):
         raise ModelError(f"{found.folder / CARD}: sample_rate and segment differ from those of its own config")
     expected = {f"{part}.{key}": value for part, net in networks.items() for key, value in net.state_dict().items()}

@@ -69,7 +69,8 @@ def find_separator(kind: str, sources: Sequence[str], library: str | Path | None
 
 def _answers(card: Card, wanted: set[str]) -> bool:
     """Whether a model can be asked for these sources."""
-    return wanted == set(card.sources) or (card.config.get("job") == "conditional" and wanted <= set(card.sources))
+    known = set(card.sources)
+    return wanted == known or (card.config.get("job") == "conditional" and set() < wanted < known)
 
 
 def load_separation(
@@ -123,7 +124,7 @@ def check_separation(found: Found, weights: Mapping[str, Tensor]) -> Callable[[]
         with torch.device("meta"):  # without memory, so that a card with absurd sizes cannot fill the machine
             expected = build().state_dict()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{found.folder / CARD}: its config does not fit a {card.kind} ({error})") from error
+        raise ModelError(f"{found.folder / CARD}: its config does not fit the kind {card.kind} ({error})") from error
     if card.config.get("sample_rate") != card.sample_rate:
         raise ModelError(f"{found.folder / CARD}: sample_rate differs from that of its own config")
     check_shapes(found, weights, expected)
@@ -162,11 +163,13 @@ def _mapping(config: dict[str, Any], sources: int) -> Callable[[], nn.Module]:
 def _autoencoder(config: dict[str, Any], sources: int) -> Callable[[], nn.Module]:
     from gansep.nets.sound import SoundAutoencoder, SoundConfig
 
-    job = config.pop("job")
+    job, classes = config.pop("job"), {"denoising": 0, "conditional": sources}
     config.pop("loss", None)
     config.pop("corruption", None)
     sizes = SoundConfig(**config)
-    if sizes.classes != {"denoising": 0, "conditional": sources}[job]:
+    if job not in classes:
+        raise ValueError(f"unknown job {job!r}; expected one of {', '.join(classes)}")
+    if sizes.classes != classes[job] or (job == "denoising" and sources != 2):
         raise ValueError(f"{sizes.classes} classes for {sources} sources of a {job} one")
     return lambda: SoundAutoencoder(sizes)
 

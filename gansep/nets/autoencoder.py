@@ -23,6 +23,8 @@ from gansep.nets.spectral import CHANNELS, CYCLE, NARROW, SLOPE, Down, Residual,
 
 LAYERS = ("conv", "dense", "lstm")
 SIZES = {"conv": (192, 4), "dense": (1024, 2), "lstm": (256, 1)}  # width and depth, each way, unless said otherwise
+# No card may ask for a network that takes minutes to build.
+LARGEST = {"size": 65536, "width": 16384, "depth": 64, "code": 16384, "classes": 1024, "context": 64}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class AutoencoderConfig:
         object.__setattr__(self, "depth", self.depth or depth)
         if min(self.size, self.width, self.depth, self.code) < 1 or min(self.classes, self.context) < 0:
             raise ValueError("size, width, depth and code must be at least 1, classes and context at least 0")
+        for name, most in LARGEST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,10 +16,12 @@ from gansep.dsp.frames import overlap_add, split
 from gansep.dsp.mel import mel, unmel
 from gansep.dsp.stft import change_spectrum, stft
 from gansep.nets.autoencoder import Autoencoder, AutoencoderConfig
+from gansep.nets.precision import autocast
 from gansep.nets.spectral import feature, unfeature
 
 DOMAINS = ("magnitude", "mel", "waveform")
 PHASES = ("mixture", "griffin-lim")
+LARGEST = {"n_fft": 65536, "mels": 4096, "floor": 1000}  # as for other networks, see gansep.nets.spectral
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,9 @@ class SoundConfig:
         for what, value, known in (("domain", self.domain, DOMAINS), ("phase", self.phase, PHASES)):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r}; expected one of {', '.join(known)}")
+        for name, most in LARGEST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if self.n_fft < 64 or self.n_fft % 4 or not 1 <= self.hop <= self.n_fft // 2:
             said = f"got {self.n_fft} and {self.hop}"
             raise ValueError(f"n_fft must be a multiple of 4 from 64 up and hop at most half of it, {said}")
@@ -107,7 +114,8 @@ class SoundAutoencoder(nn.Module):
 
     def hear(self, wave: Tensor) -> Tensor:
         """Normalised columns of a sound. Shape: ``[B, T]`` to ``[B, D, N]``."""
-        return (columns(wave, self.config) - self.mean) / self.std
+        with autocast(wave.device, enabled=False):  # logarithms in half precision are steps of a quarter of a decibel
+            return (columns(wave, self.config) - self.mean) / self.std
 
     def answers(self, heard: Tensor, which: Sequence[int]) -> Tensor:
         """What the decoder makes of one code when it is told each class. Shape: ``[B, D, N]`` to ``[B, S, D, N]``."""
@@ -151,20 +159,17 @@ def columns(wave: Tensor, config: SoundConfig) -> Tensor:
 def griffin_lim(magnitude: Tensor, length: int, n_fft: int, hop: int, iterations: int = 60) -> Tensor:
     """A sound of these magnitudes whose phases fit together (Griffin and Lim, 1984; Perraudin et al., WASPAA 2013).
 
-    Shape: ``[B, F, N]`` to ``[B, length]``; always the same for the same magnitudes.
+    Shape: ``[B, F, N]``, of ``length`` samples filled up to a multiple of the hop, to ``[B, length]``; always the same
+        for the same magnitudes.
     """
     import librosa  # slow to import, and only some need it
 
-    found = librosa.griffinlim(
-        magnitude.detach().cpu().double().numpy(),
-        n_iter=iterations,
-        hop_length=hop,
-        n_fft=n_fft,
-        length=length,
-        pad_mode="constant",
-        random_state=0,
-    )
-    return torch.from_numpy(found).to(magnitude)
+    frames = max(magnitude.shape[-1], -(-n_fft // hop) + 1)  # of a window's length at least
+    whole = F.pad(magnitude.detach().cpu().double(), (0, frames - magnitude.shape[-1])).numpy()
+    find = partial(librosa.griffinlim, n_iter=iterations, hop_length=hop, n_fft=n_fft, length=(frames - 1) * hop)
+    # One by one, so that a sound's first phases do not depend on those it shares a batch with.
+    found = [find(one, pad_mode="constant", random_state=0) for one in whole]
+    return torch.from_numpy(np.stack(found))[:, :length].to(magnitude)
 
 
 def _whole(wave: Tensor, hop: int) -> Tensor:

@@ -30,6 +30,8 @@ class PriorConfig:
         segment: samples a generator makes; 16384, 32768 or 65536.
         sample_rate: Hz.
         width: channels of the encoder, a multiple of 16 (its normalisation has 8 groups, also for 3 / 2 of them).
+        variational: whether latents are of a normal distribution instead of the box, and the encoder answers with one.
+        classes: how many kinds of sound the generator can be told to play; their numbers stand behind the latent's.
     """
 
     dim: int = 32
@@ -37,8 +39,12 @@ class PriorConfig:
     segment: int = 16384
     sample_rate: int = 16000
     width: int = 192
+    variational: bool = False
+    classes: int = 0
 
     def __post_init__(self) -> None:
+        if self.classes < 0 or (self.classes and not self.variational):
+            raise ValueError(f"only a variational prior has classes, got {self.classes}")
         if self.segment not in SEGMENTS:
             raise ValueError(f"segment must be one of {SEGMENTS} samples, got {self.segment}")
         if min(self.dim, self.latent, self.sample_rate) < 1:
@@ -49,6 +55,13 @@ class PriorConfig:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def draw_latents(config: PriorConfig, count: int, random: torch.Generator) -> Tensor:
+    """Latents as a prior has them: uniform in [-1, 1], or normal. Shape: returns ``[count, Z]``."""
+    if config.variational:
+        return torch.randn(count, config.latent, generator=random)
+    return torch.rand(count, config.latent, generator=random) * 2 - 1
 
 
 def _strides(segment: int) -> tuple[int, ...]:
@@ -99,13 +112,16 @@ class UpConv1d(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to waveforms. Shape: ``[B, Z]`` to ``[B, segment]``, values in [-1, 1]."""
+    """Latents to waveforms. Shape: ``[B, Z]``, or ``[B, Z + classes]`` with one-hot classes, to ``[B, segment]``.
+
+    Values are in [-1, 1].
+    """
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         strides = _strides(config.segment)
         widths = [config.dim * 2**i for i in range(len(strides) - 1, -1, -1)]
-        self.seed = nn.Linear(config.latent, 16 * widths[0])
+        self.seed = nn.Linear(config.latent + config.classes, 16 * widths[0])
         self.layers = nn.ModuleList(
             UpConv1d(c_in, c_out, stride) for c_in, c_out, stride in zip(widths, [*widths[1:], 1], strides, strict=True)
         )
@@ -166,7 +182,8 @@ class Encoder(nn.Module):
     time, so that every layer sees all frequencies. Level-blind: the mixture is scaled to unit RMS first and the
     gain is scaled back.
 
-    Shape: ``[B, segment]`` to ``([B, Z]`` in [-1, 1]``, [B]`` gain > 0``)``.
+    Shape: ``[B, segment]`` to ``([B, Z]`` in [-1, 1]``, [B]`` gain > 0``)``; of a variational one the latents are the
+    means of :meth:`distribution`.
     """
 
     N_FFT = 512
@@ -181,18 +198,32 @@ class Encoder(nn.Module):
         for _ in self.layers:
             frames = (frames + 1) // 2
         self.mix = nn.Sequential(nn.Linear(widths[-1] * frames, 2 * width), nn.LayerNorm(2 * width))
-        self.head = nn.Linear(2 * width, config.latent + 1)
+        self.latent, self.variational = config.latent, config.variational
+        self.head = nn.Linear(2 * width, config.latent * (2 if config.variational else 1) + 1)
         nn.init.normal_(self.head.weight, std=(2 * width) ** -0.5)  # latents start spread over the box
         nn.init.zeros_(self.head.bias)
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        latents, gain, _ = self._answer(mixture)
+        return latents, gain
+
+    def distribution(self, mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and log variance of the latents, ``[B, Z]`` each, and the gain ``[B]``; of a variational one."""
+        mean, gain, spread = self._answer(mixture)
+        assert spread is not None
+        return mean, spread, gain
+
+    def _answer(self, mixture: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         level = mixture.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-5)  # [B, 1]
         x = torch.log(stft(mixture / level, self.N_FFT, 128).abs() + 0.02) / 3  # [B, F, N]
         x = F.leaky_relu(self.stem(x), 0.2)
         for layer in self.layers:
             x = layer(x)
         y = self.head(F.leaky_relu(self.mix(x.flatten(1)), 0.2)).float()
-        return torch.tanh(y[:, :-1]), level.squeeze(1) * torch.exp(y[:, -1].clamp(-8, 4))
+        gain = level.squeeze(1) * torch.exp(y[:, -1].clamp(-8, 4))
+        if self.variational:
+            return y[:, : self.latent], gain, y[:, self.latent : -1].clamp(-12, 4)
+        return torch.tanh(y[:, :-1]), gain, None
 
 
 class _Down(nn.Module):

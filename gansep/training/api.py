@@ -20,7 +20,7 @@ from gansep.library import (
 )
 from gansep.losses import multi_resolution_spectral
 from gansep.nets.precision import pick_device
-from gansep.nets.wavegan import Encoder, Generator, PriorConfig
+from gansep.nets.wavegan import Encoder, Generator, PriorConfig, draw_latents
 from gansep.training.data import Augmentation, Clips, draw, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
@@ -63,6 +63,13 @@ class PriorSettings:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise GansepError(f"unknown objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
+        if (self.objective == "vae") != self.config.variational:
+            raise GansepError("the objective vae is for a variational config, and no other is")
+
+    @property
+    def kind(self) -> str:
+        """Of the model."""
+        return "vae" if self.config.variational else "gan"
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def train_prior(
         settings: sizes, objective, when to stop.
         interference: folders (or lists of files) of other sounds for the encoder's mixtures. Unless given: samples
             of the other priors that are installed, or coloured noise where there are none.
-        out: the model's folder; ``gan/<name>`` in the first writable library unless given.
+        out: the model's folder; ``gan/<name>`` (or ``vae``) in the first writable library unless given.
         resume: continue from the checkpoint in ``out``.
         provenance: for the card.
         on_event: told the :class:`Progress` after every step, and lines worth showing.
@@ -119,7 +126,8 @@ def train_prior(
     paths = as_list(data)
     name = name or name_of(paths)
     card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
-    folder = Path(out) if out else writable_library(settings.library) / "gan" / name
+    card = replace(card, kind=settings.kind)
+    folder = Path(out) if out else writable_library(settings.library) / settings.kind / name
     schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
     claim(folder, resume)
     begin = _finished_weights(settings) if settings.init_from else None
@@ -137,8 +145,8 @@ def train_prior(
 
 def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
     """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
-    found = find_model(str(settings.init_from), "gan", settings.library)
-    ours, theirs = settings.config.to_json(), found.card.config
+    found = find_model(str(settings.init_from), settings.kind, settings.library)
+    ours, theirs = settings.config.to_json(), {"variational": False, "classes": 0} | dict(found.card.config)
     wrong = [name for name in ours if name != "sample_rate" and theirs.get(name) != ours[name]]
     if wrong:
         said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
@@ -182,7 +190,7 @@ class _Keeper:
         generator, encoder = self.training.networks(torch.device("cpu"))
         curve = curve_of(run)
         random = torch.Generator().manual_seed(0)
-        latents = torch.rand(8, self.settings.config.latent, generator=random) * 2 - 1
+        latents = draw_latents(self.settings.config, 8, random)
         with torch.no_grad():
             self.journal.write(run.step, curve[-1][1] if curve else {}, generator(latents))
         training, words = self.training, self.provenance

@@ -25,11 +25,12 @@ from gansep.training.separators import (
 from gansep.training.session import Paths, Say
 from gansep.training.signals import check_loss
 from gansep.training.supervised import Task
-from gansep.types import GansepError
+from gansep.types import DataError, GansepError
 
 CORRUPTIONS = ("noise", "gaussian", "salt-pepper")
 REST = "noise"  # what a denoiser leaves over is called, unless a folder says otherwise
 WHITE_SECONDS = 60  # of Gaussian noise that pieces are drawn from
+SNR_DB = (-5.0, 15.0)  # of clean sounds in noise, unless the settings say otherwise
 
 LOSSES = ("mse", "log-spectral")
 
@@ -158,7 +159,8 @@ def train_denoiser(
         corruption: ``noise`` (recorded), ``gaussian`` (white, on the wave) or ``salt-pepper`` (on the columns);
             recorded if there is some, else Gaussian, unless given.
         config: domain, layers and sizes; statistics are filled in.
-        settings: loss (``mse`` or ``log-spectral``), mixtures, when to stop.
+        settings: loss (``mse`` or ``log-spectral``), mixtures (of noise at :data:`SNR_DB` unless they have ``snr_db``),
+            when to stop.
         amount: share of a column's numbers that become salt or pepper.
         out: the model's folder; ``autoencoder/<name>`` in the first writable library unless given.
         resume, provenance, held_out, on_event: as for :func:`train_mask`.
@@ -166,16 +168,22 @@ def train_denoiser(
         The model's folder.
     Raises:
         GansepError: an unknown corruption or loss, or recorded noise that is missing or not wanted.
-        DataError, ModelError, OutputError, TrainingError, KeyboardInterrupt: as for :func:`train_mask`.
+        DataError: clean sounds that are called as what is left over is, and as for :func:`train_mask`.
+        ModelError, OutputError, TrainingError, KeyboardInterrupt: as for :func:`train_mask`.
     """
     settings, sizes = settings or SeparatorSettings(), config or SoundConfig()
-    recorded = len(by_name(data, least=1)) - 1
+    names = list(by_name(data, least=1))
+    recorded = len(names) - 1
     corruption = corruption or CORRUPTIONS[0 if recorded else 1]
     if corruption not in CORRUPTIONS:
         raise GansepError(f"unknown corruption {corruption!r}; expected one of {', '.join(CORRUPTIONS)}")
     if (corruption == "noise") != (recorded == 1):
         said = f"{corruption} needs {'one folder' if corruption == 'noise' else 'none'}, got {recorded}"
-        raise GansepError(f"wrong number of folders of noise: {said}")
+        raise GansepError(f"wrong number of folders of noise: {said} beside {names[0]}")
+    if not recorded and names == [REST]:
+        raise DataError(f"clean sounds cannot be called {REST}, as what is left over is; name them otherwise")
+    if corruption != "salt-pepper" and settings.mixing.snr_db is None:
+        settings = replace(settings, mixing=replace(settings.mixing, snr_db=SNR_DB))
     salt = amount if corruption == "salt-pepper" else 0.0
     loss = settings.loss or LOSSES[0]
     check_loss(loss, losses_of(sizes), f"denoisers of {sizes.domain}")

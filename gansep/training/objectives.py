@@ -6,6 +6,9 @@
   the clean sound from its answer (multi-resolution spectral loss); later ``r3gan`` beside it makes uniform latents
   sound like the source. Encoder latents are drawn towards the uniform box by a sliced Wasserstein distance, so
   that the box [-1, 1] means something to a search. ``reconstruction`` is the same without the game.
+- ``vae``: the encoder answers with a normal distribution, of which the generator plays a draw; its divergence from the
+  standard normal one stands for the box (Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014), with a
+  weight (Higgins et al., "beta-VAE", ICLR 2017) that rises over the first steps.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ class Objective:
             that already plays the source's sounds is what a critic can refine.
         box: weight of the encoder latents' distance to the uniform box.
         gain: weight of the error of the encoder's log gain.
+        divergence: weight of the Kullback-Leibler divergence of variational latents, in nats a number, and warm_up:
+            steps over which it rises from 0.
     """
 
     game: str
@@ -45,6 +50,8 @@ class Objective:
     adversarial_from: int = 0
     box: float = 1.0
     gain: float = 0.3
+    divergence: float = 0.1
+    warm_up: int = 1000
 
 
 _RECONSTRUCTION = Objective(
@@ -61,6 +68,7 @@ _RECONSTRUCTION = Objective(
 OBJECTIVES: dict[str, Objective] = {
     "default": replace(_RECONSTRUCTION, adversarial=0.02, adversarial_from=5000),
     "reconstruction": _RECONSTRUCTION,
+    "vae": _RECONSTRUCTION,
     "r3gan": Objective("r3gan", batch=32, rate=2e-4, betas=(0.5, 0.98), penalty=1.0, penalty_every=4),
     "wgan-gp": Objective("wgan-gp", critic_steps=5),
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gansep.dsp.stft import stft
 from gansep.losses import adversarial, multi_resolution_spectral
 from gansep.nets.precision import autocast
-from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig
+from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig, draw_latents
 from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
 from gansep.training.objectives import Objective
 
@@ -69,7 +69,9 @@ class PriorTraining:
         total = torch.zeros((), device=self.device)
         if goal.reconstruct:
             parts = self._reconstruction()
-            total = parts["spectral"] + goal.gain * parts["gain"] + goal.box * parts["box"]
+            weights = {"spectral": 1.0, "gain": goal.gain, "box": goal.box}
+            weights["divergence"] = goal.divergence * min(1.0, number / max(1, goal.warm_up))
+            total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
             losses |= parts
         if play:
             losses["adversarial"] = self._fooling()
@@ -96,7 +98,7 @@ class PriorTraining:
         return draw(self.clips, count, self.config.segment, self.random, self.augment).to(self.device)
 
     def _latents(self, count: int) -> Tensor:
-        return (torch.rand(count, self.config.latent, generator=self.random) * 2 - 1).to(self.device)
+        return draw_latents(self.config, count, self.random).to(self.device)
 
     def _critic(self, wave: Tensor) -> Tensor:
         with autocast(self.device):
@@ -139,14 +141,25 @@ class PriorTraining:
         count = self.objective.batch
         source = self._real(count)
         mixture, gain, present = (part.to(self.device) for part in self._mix(source.cpu()))
-        with autocast(self.device):
-            latents, heard = self.nets["encoder"](mixture)
-        smooth = 0.03 * torch.randn(latents.shape, generator=self.random).to(self.device)
-        estimate = self._generator((latents + smooth).clamp(-1, 1))
+        latents, heard, strangeness = self._heard(mixture)
+        estimate = self._generator(latents)
         spectral = (multi_resolution_spectral(estimate, source) * present).sum() / present.sum().clamp_min(1)
         error = (heard / gain).log()
         error = torch.where(present > 0, error.abs(), error.clamp_min(0))  # an absent source may be as low as it likes
-        return {"spectral": spectral, "gain": error.mean(), "box": self._distance_to_box(latents)}
+        return {"spectral": spectral, "gain": error.mean()} | strangeness
+
+    def _heard(self, mixture: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Latents near the encoder's answer, its gain, and how far its answers are from the latents' distribution."""
+        encoder = self.nets["encoder"]
+        assert isinstance(encoder, Encoder)
+        noise = torch.randn(len(mixture), self.config.latent, generator=self.random).to(self.device)
+        with autocast(self.device):
+            if self.config.variational:
+                mean, spread, gain = encoder.distribution(mixture)
+                divergence = (mean.square() + spread.exp() - 1 - spread).mean() / 2
+                return mean + (spread / 2).exp() * noise, gain, {"divergence": divergence}
+            latents, gain = encoder(mixture)
+        return (latents + 0.03 * noise).clamp(-1, 1), gain, {"box": self._distance_to_box(latents)}
 
     def _mix(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Own sound + interference, both at -9 to +9 dB; one in eight clean, one in ten without the source.
@@ -207,7 +220,7 @@ class PriorTraining:
         """Whether sixteen latents still give sound, and sounds that differ: those the training makes use of."""
         random = torch.Generator().manual_seed(0)
         generator, encoder = self.networks()
-        latents = (torch.rand(16, self.config.latent, generator=random) * 2 - 1).to(self.device)
+        latents = draw_latents(self.config, 16, random).to(self.device)
         if encoder is not None:
             windows = draw(self.clips, 16, self.config.segment, random, self.augment)
             latents, _ = encoder(windows.to(self.device))

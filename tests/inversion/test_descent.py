@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gansep.inversion.descent import Settings, run
 from gansep.inversion.objective import Objective, Point, Problem, Value, evaluate, play
+from gansep.inversion.projection import BALL, NORMAL
 
 Generate = Callable[[Tensor], Tensor]
 
@@ -59,7 +60,7 @@ def test_every_iterate_lies_in_the_box_and_would_not_by_itself(rate: float) -> N
     assert solution.sources.abs().max() <= 1
     seen.clear()
     inside = Point(tuple(z.clamp(-1, 1) for z in start.latents), start.log_gains)
-    run(problem, inside, settings, project=lambda latents: latents, on_step=watch)
+    run(replace(problem, spaces=(NORMAL,) * len(inside.latents)), inside, settings, on_step=watch)
     assert max(seen) > 1.2
 
 
@@ -177,3 +178,21 @@ def test_gains_stay_with_unit_peak(toys: list[Generate]) -> None:
 def test_bad_settings_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="steps must be at least 0 and rate above 0, got"):
         Settings(**bad)  # type: ignore[arg-type]
+
+
+def test_latents_stay_in_the_spaces_of_their_generators() -> None:
+    problem = Problem(40 * noise(2, 1024), [identity, identity], spaces=(BALL, NORMAL))
+    start = Point((3 * noise(2, 1024, seed=1), noise(2, 1024, seed=2)), torch.zeros(2, 2))
+    solution = run(problem, start, Settings(steps=30, rate=5.0, learn_gains=False))
+    ball, free = (z.norm(dim=-1).max() for z in solution.point.latents)
+    assert ball <= 32.001 and free > 40  # a radius of the root of 1024
+
+
+def test_unlikely_latents_cost_what_their_space_says() -> None:
+    mixture = noise(2, 1024)
+    point = Point((2 * torch.ones(2, 1024), 2 * torch.ones(2, 1024)), torch.zeros(2, 2))
+    costs = [
+        evaluate(Problem(mixture, [identity] * 2, Objective(likelihood=1.0), spaces=spaces), point, point)
+        for spaces in ((), (NORMAL, NORMAL))
+    ]
+    assert [float(value.terms["likelihood"][0]) for value in costs] == pytest.approx([16, 2])

@@ -41,7 +41,7 @@ def test_reconstruction_is_the_default_without_its_game() -> None:
 
 
 def test_who_trains_an_encoder_and_who_plays_which_game() -> None:
-    assert {name for name, goal in OBJECTIVES.items() if goal.reconstruct} == {"default", "reconstruction"}
+    assert {name for name, goal in OBJECTIVES.items() if goal.reconstruct} == {"default", "reconstruction", "vae"}
     assert OBJECTIVES["r3gan"].game == OBJECTIVES["default"].game == "r3gan"
 
 
