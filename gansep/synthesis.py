@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gansep.library import Prior
 
 DRAWS = 512  # sounds from which the direction of an attribute is learned
-ATTRIBUTES = ("centroid", "pitch", "loudness")
+VOICED = 0.25  # share of frames that must have a pitch for a sound to have one
 
 
 def between(prior: Prior, first: Tensor, second: Tensor, count: int) -> Tensor:
@@ -60,16 +60,18 @@ def walk(prior: Prior, attribute: str, count: int, seed: int = 0, reach: float =
     """A walk through the latents along which an attribute rises.
 
     The direction is the least-squares slope of the attribute over :data:`DRAWS` sounds of the prior; half of them learn
-    it, the others tell how well it holds.
+    it, the others tell how well it holds. The walk goes through the sound, of the louder half, that is nearest to the
+    middle of it.
 
     Args:
-        attribute: one of :data:`ATTRIBUTES`. count: sounds. seed: of the draws.
+        attribute: one of :data:`MEASURES`. count: sounds. seed: of the draws.
         reach: how far it goes either way from the middle, in standard deviations of a latent along the direction.
     """
     latents = prior.latents(DRAWS, seed)
-    values = MEASURES[attribute](play(prior, latents), prior.sample_rate)
+    waves = play(prior, latents)
+    values = MEASURES[attribute](waves, prior.sample_rate)
     known = values.isfinite()
-    latents, values = latents[known], values[known]
+    latents, values, levels = latents[known], values[known], loudness(waves[known], prior.sample_rate)
     if len(values) < DRAWS // 4:
         raise ModelError(
             f"{prior.name}: only {len(values)} of {DRAWS} of its sounds have a {attribute}; walk by another"
@@ -81,8 +83,9 @@ def walk(prior: Prior, attribute: str, count: int, seed: int = 0, reach: float =
     direction = slope / slope.norm().clamp_min(1e-12)
     places = latents @ direction
     correlation = torch.corrcoef(torch.stack([places[half:], values[half:]]))[0, 1]
-    steps = torch.linspace(-reach, reach, count, device=latents.device)[:, None] * places.std()
-    waves = play(prior, latents.mean(0) + steps * direction)
+    base = torch.where(levels >= levels.median(), (places - places.mean()).abs(), torch.inf).argmin()
+    steps = torch.linspace(-reach, reach, count, device=latents.device) * places.std() + places.mean() - places[base]
+    waves = play(prior, prior.space.project(latents[base] + steps[:, None] * direction))
     return Walk(waves, MEASURES[attribute](waves, prior.sample_rate), float(correlation))
 
 
@@ -132,8 +135,9 @@ def pitch(waves: Tensor, sample_rate: int) -> Tensor:
 
     found = []
     for wave in waves.detach().cpu().numpy():
-        frequency, voiced, _ = librosa.pyin(wave, fmin=60, fmax=1500, sr=sample_rate, frame_length=1024)
-        found.append(torch.from_numpy(frequency[voiced]).median() if voiced.sum() > 5 else torch.tensor(torch.nan))
+        frequency, _, sure = librosa.pyin(wave, fmin=60, fmax=1500, sr=sample_rate, frame_length=1024)
+        voiced = torch.from_numpy(frequency[sure > 0.5])
+        found.append(voiced.nanmedian() if len(voiced) > VOICED * len(sure) else voiced.new_tensor(torch.nan))
     return torch.stack(found).float().to(waves.device)
 
 

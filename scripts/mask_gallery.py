@@ -107,7 +107,7 @@ class Scene:
 def scenes(data: Path, count: int | None, seed: int) -> list[Scene]:
     """The first ``count`` sentences with their noises, as loud as they are."""
     examples = islice(sentences(data, "valid", 0.0, seed), count)
-    return [Scene(one.name, *one.references[:, 0, :LONGEST].double()) for one in examples]
+    return [Scene(one.group.replace("+", " + "), *one.references[:, 0, :LONGEST].double()) for one in examples]
 
 
 def judges() -> tuple[dict[str, Judge], list[str]]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from gansep.dsp.stft import stft
 from gansep.inversion.descent import Settings
 from gansep.inversion.objective import Objective, Point, Problem, Value, fit_gains
-from gansep.inversion.projection import BALL, BOX
 from gansep.inversion.restarts import random_starts, run_restarts
 from gansep.nets.precision import autocast
 from gansep.refine import Refinement
@@ -167,7 +166,7 @@ class GanPrior:
             before, after = mixture[:-1, -self.overlap :], mixture[1:, : self.overlap]
             error = (after - before).square().sum(-1) / before.square().sum(-1).clamp_min(1e-8)
             adjacent = (error < 0.1).float()
-        spaces = [BALL if prior.variational else BOX for prior in self.priors]
+        spaces = [prior.space for prior in self.priors]
         return Problem(mixture, generators, self.recipe.objective, self.overlap, adjacent, spaces)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from gansep.inversion.projection import Space
     from gansep.nets.wavegan import PriorConfig
 
 
@@ -64,6 +65,13 @@ class Prior:
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.generator.parameters()).device
+
+    @property
+    def space(self) -> Space:
+        """Where its latents lie."""
+        from gansep.inversion.projection import BALL, BOX
+
+        return BALL if self.card.kind == "vae" else BOX
 
     def latents(self, count: int, seed: int = 0) -> Tensor:
         """Latents drawn as the prior has them; the same for the same seed. Shape: ``[count, Z]``, on its device."""

@@ -37,7 +37,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 @pytest.fixture(scope="module")
 def digits() -> tuple[Tensor, Tensor]:
     """Handwritten digits of 64 pixels in [0, 1] as single columns ``[B, 64, 1]``: to learn by, and held out."""
-    images = torch.from_numpy(load_digits().data).float()[..., None] / 16
+    images = torch.from_numpy(load_digits(return_X_y=True)[0]).float()[..., None] / 16
     images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
     return images[:1500], images[1500:]
 

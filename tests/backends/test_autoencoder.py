@@ -1,0 +1,162 @@
+"""``gansep.backends.autoencoder``: a denoiser's two parts, any sources of a conditional one, and what becomes masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gansep.backends import Wanted, load_separator, make_separator, takes_names
+from gansep.backends.autoencoder import Autoencoders
+from gansep.dsp.frames import split
+from gansep.library import Card, TrainedSeparator, save_model
+from gansep.nets.autoencoder import LAYERS
+from gansep.nets.sound import DOMAINS, SoundAutoencoder, SoundConfig
+from gansep.pipeline import Settings, Track, separate_tracks
+from gansep.types import ModelError, Separator
+
+
+def tiny(domain: str = "magnitude", layers: str = "dense") -> SoundConfig:
+    return SoundConfig(domain, 128, 64, 20, layers=layers, width=8, depth=1, code=4)
+
+
+TINY = tiny()
+PETS: tuple[str, ...] = ("dogs", "cats", "birds")
+
+
+def model(sources: tuple[str, ...] = PETS, config: SoundConfig = TINY, job: str = "conditional") -> TrainedSeparator:
+    config = replace(config, classes=len(sources) * (job == "conditional"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = SoundAutoencoder(config).eval().requires_grad_(False)
+    said = config.to_json() | {"job": job, "loss": "mse"}
+    return TrainedSeparator(Card("-".join(sources), said, 16000, None, sources, kind="autoencoder"), network)
+
+
+def denoiser(config: SoundConfig = TINY) -> TrainedSeparator:
+    return model(("speech", "noise"), config, "denoising")
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    for trained in (model(), denoiser()):
+        save_model(tmp_path / "autoencoder" / trained.card.name, trained.network.state_dict(), trained.card)
+    return tmp_path
+
+
+class Echo(nn.Module):
+    """Answers with what it hears."""
+
+    def __init__(self, config: SoundConfig) -> None:
+        super().__init__()
+        self.config = config.net
+
+    def forward(self, columns: Tensor, which: Tensor | None = None) -> Tensor:
+        return columns
+
+
+def test_a_denoiser_says_what_is_clean_and_the_rest_is_noise() -> None:
+    trained = denoiser()
+    separator, network = Autoencoders(trained), trained.network
+    assert isinstance(separator, Separator) and isinstance(network, SoundAutoencoder)
+    mixture = noise(3, 4032)
+    result = separator(mixture)
+    assert result.sources == ("speech", "noise")
+    clean = network.sound(network(network.hear(mixture)), mixture)
+    torch.testing.assert_close(result.waves[:, 0], clean, rtol=0, atol=0.02 * float(clean.abs().max()))  # of bfloat16
+    torch.testing.assert_close(result.waves.sum(1), mixture)
+    turned = Autoencoders(trained, ("noise", "speech"))(mixture)
+    assert turned.sources == ("noise", "speech")
+    assert torch.equal(turned.waves, result.waves.flip(1))
+
+
+@pytest.mark.parametrize("domain", ["magnitude", "waveform"])
+def test_a_perfect_denoiser_leaves_no_noise(domain: str) -> None:
+    trained = denoiser(tiny(domain))
+    trained.network.net = Echo(tiny(domain))
+    waves = Autoencoders(trained)(noise(2, 999)).waves
+    torch.testing.assert_close(waves, torch.stack([noise(2, 999), torch.zeros(2, 999)], 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("layers", LAYERS)
+def test_any_sources_in_any_order(domain: str, layers: str) -> None:
+    trained = model(config=tiny(domain, layers))
+    mixture = noise(2, 1500)
+    every = dict(zip(PETS, Autoencoders(trained)(mixture).waves.unbind(1), strict=True))
+    assert (every["dogs"] - every["cats"]).abs().max() > 1e-5
+    for wanted in (("cats",), ("birds", "dogs"), ("cats", "birds", "dogs")):
+        separator = Autoencoders(trained, wanted)
+        result = separator(mixture)
+        assert result.sources == separator.sources == wanted
+        assert [card.name for card in separator.cards] == ["dogs-cats-birds"] * len(wanted)
+        for name, wave in zip(wanted, result.waves.unbind(1), strict=True):
+            torch.testing.assert_close(wave, every[name], rtol=0, atol=0.02 * float(every[name].abs().max()))
+
+
+def test_the_back_end_finds_its_model(library: Path) -> None:
+    assert load_separator("autoencoder", ["noise", "speech"], library=library).sources == ("noise", "speech")
+    assert load_separator("autoencoder", ["birds", "dogs"], library=library).sources == ("birds", "dogs")
+    named = load_separator("autoencoder:model=dogs-cats-birds,exponent=1", library=library)
+    assert named.sources == PETS and named.refinement is not None and named.refinement.exponent == 1
+    assert takes_names("autoencoder")
+    with pytest.raises(ModelError, match="autoencoder needs the names of its sources"):
+        load_separator("autoencoder", k=2, library=library)
+    with pytest.raises(
+        ModelError, match=r"no autoencoder model of dogs\+mice; installed ones have .*train-autoencoder"
+    ):
+        load_separator("autoencoder", ["dogs", "mice"], library=library)
+    with pytest.raises(ModelError, match="autoencoder has no option steps; it has model, exponent"):
+        make_separator("autoencoder:steps=3", Wanted(PETS, library=library))
+    with pytest.raises(ModelError, match="autoencoder:exponent must be a number, got 'x'"):
+        make_separator("autoencoder:exponent=x", Wanted(PETS, library=library))
+
+
+def stems_of(separator: Autoencoders, mixture: Tensor) -> Tensor:
+    """By the pipeline, masks and all. Shape: ``[C, T]`` to ``[S, C, T]``."""
+    pieces: list[Tensor] = []
+    length = mixture.shape[-1]
+    track = Track(lambda size, hop: split(mixture, size, hop), 16000, length, lambda stems, _: pieces.append(stems))
+    separate_tracks([track], separator, Settings(0.25, refinement=separator.refinement))
+    return torch.cat(pieces, -1)
+
+
+@pytest.mark.parametrize("length", [1, 17, 24000])
+@pytest.mark.parametrize("wanted", [PETS, ("cats", "birds")])
+def test_masks_of_several_sources_sum_to_the_recording(wanted: tuple[str, ...], length: int) -> None:
+    mixture = noise(2, length)
+    stems = stems_of(Autoencoders(model(), wanted), mixture)
+    assert stems.shape == (len(wanted), 2, length)
+    torch.testing.assert_close(stems.sum(0), mixture, rtol=0, atol=1e-5)
+
+
+class Low(nn.Module):
+    """Answers with what it hears below 2 kHz, and with silence above."""
+
+    def __init__(self, config: SoundConfig) -> None:
+        super().__init__()
+        self.config, self.silence = config.net, float(torch.tensor(config.floor).log())
+
+    def encode(self, columns: Tensor) -> Tensor:
+        return columns
+
+    def decode(self, code: Tensor, which: Tensor) -> Tensor:
+        return torch.where(torch.arange(code.shape[1])[:, None] < 16, code, self.silence)
+
+
+def test_a_mask_of_one_source_is_not_the_whole_recording() -> None:
+    """What the source does not claim is no stem's."""
+    time = torch.arange(16000) / 16000
+    low, high = (0.3 * (2 * torch.pi * frequency * time).sin()[None] for frequency in (500, 5000))
+    trained = model()
+    trained.network.net = Low(TINY)
+    stem = stems_of(Autoencoders(trained, ("cats",)), low + high)[0]
+    middle = slice(2000, -2000)
+    torch.testing.assert_close(stem[:, middle], low[:, middle], rtol=0, atol=0.01)
