@@ -27,7 +27,7 @@ def build_training(
 ) -> PriorTraining:
     """A named objective with small networks on noise; ``changes`` are the objective's."""
     goal = replace(OBJECTIVES[objective], **{"batch": 4, "adversarial_from": 0, **changes})  # type: ignore[arg-type]
-    config = PriorConfig(dim=1, latent=8, width=16)
+    config = PriorConfig(dim=1, latent=8, width=16, variational=objective == "vae")
     return PriorTraining(noise_clips(0), [noise_clips(1)], config, goal, seed=seed, horizon=horizon)
 
 

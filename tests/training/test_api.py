@@ -94,6 +94,27 @@ def weights(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
 
 
+def test_a_variational_prior(data: Path, settings: PriorSettings) -> None:
+    wanted = replace(settings, objective="vae", config=replace(TINY, variational=True))
+    folder = train_prior(data, settings=wanted)
+    assert folder == settings.library / "vae" / "hits"  # type: ignore[operator]
+    card = read_card(folder)
+    assert card.kind == "vae" and card.config["variational"] and "divergence" in card.curve[-1]
+    prior = load_prior("vae/hits", settings.library)
+    assert prior.variational and load_prior(folder).card == prior.card
+    latents = prior.latents(4000)
+    assert 0.95 < float(latents.std()) < 1.05 and latents.abs().max() > 3
+    assert prior.space.project(10 * latents.clone()).norm(dim=-1).max() <= 4.001  # the root of 16
+    with pytest.raises(ModelError, match="no gan model 'hits'"):
+        load_prior("hits", settings.library)
+
+
+def test_a_variational_objective_needs_a_variational_config() -> None:
+    for objective, variational in (("vae", False), ("default", True)):
+        with pytest.raises(GansepError, match="the objective vae is for a variational config, and no other is"):
+            PriorSettings(objective, config=replace(TINY, variational=variational))
+
+
 def test_resumed_is_as_uninterrupted(data: Path, settings: PriorSettings, tmp_path: Path) -> None:
     whole = train_prior(data, settings=settings, out=tmp_path / "whole")
     lines: list[Progress | str] = []

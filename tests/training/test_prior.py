@@ -225,3 +225,29 @@ def test_start_from_takes_what_is_there_and_keeps_the_rest(make_training: MakeTr
     after = {name: value.clone() for name, value in donor.weights().items()}
     training.step(0)
     assert all(torch.equal(donor.weights()[name], value) for name, value in after.items())  # a copy was taken
+
+
+def test_variational_latents_are_drawn_and_charged_for(make_training: MakeTraining) -> None:
+    training = make_training("vae")
+    encoder = training.nets["encoder"]
+    assert isinstance(encoder, Encoder)
+    mean, spread = torch.tensor([0.5, -2.0]), torch.tensor([0.0, -3.0])  # of the first latents, then of the others
+    with torch.no_grad():
+        encoder.head.weight.zero_()
+        encoder.head.bias[:16] = torch.cat([mean.repeat_interleave(4), spread.repeat_interleave(4)])
+    latents, _, losses = training._heard(0.1 * torch.randn(600, 16384))
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, (spread / 2).exp()), normal(0.0, 1.0)).mean()
+    torch.testing.assert_close(losses["divergence"], expected)
+    torch.testing.assert_close(latents[:, :4].std(), torch.tensor(1.0), atol=0.05, rtol=0)
+    torch.testing.assert_close(latents[:, 4:].mean(), mean[1], atol=0.05, rtol=0)
+    torch.testing.assert_close(latents[:, 4:].std(), torch.tensor(-1.5).exp(), atol=0.02, rtol=0)
+
+
+def test_divergence_weighs_more_and_more(make_training: MakeTraining) -> None:
+    heavy, light = (make_training("vae", divergence=weight, warm_up=10) for weight in (100.0, 0.0))
+    first = [training.step(0) for training in (heavy, light)]
+    assert first[0] == first[1] and all(map(torch.equal, *(t.average.values() for t in (heavy, light))))
+    for training in (heavy, light):
+        training.step(10)
+    assert not all(map(torch.equal, *(t.average.values() for t in (heavy, light))))
