@@ -102,4 +102,4 @@ def _carry(image: Tensor, size: tuple[int, int] | torch.Size, ratio: float) -> T
     share = (at - below)[:, None]
     image = image[..., below, :] * (1 - share) + image[..., below + 1, :] * share
     missing = frames - image.shape[-1]
-    return F.pad(image, (0, missing), mode="replicate") if missing > 0 else image[..., :frames]
+    return F.pad(image, (0, missing, 0, 0), mode="replicate") if missing > 0 else image[..., :frames]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from torch import Tensor
 from gansep import library as library_module
 from gansep.audio import read
 from gansep.backends import mask as mask_module
-from gansep.denoise import Denoising, Outcome, denoise_files
+from gansep.denoise import SOURCES, Denoising, Outcome, denoise_files
 from gansep.library import Card, load_separation, save_model
 from gansep.library import separation as separation_module
 from gansep.nets.masknet import MaskNet
+from gansep.nets.sound import SoundAutoencoder, SoundConfig
 from gansep.nets.spectral import NetConfig
 from gansep.results import Layout
 from gansep.separate import separate_file
@@ -127,6 +129,27 @@ def test_raw_is_the_networks_own(denoise: Denoise, sound: MakeFile, library: Pat
     assert (only(denoise(path, out="shares", **hard)) - expected).abs().max() > 0.01
     half = only(denoise(path, out="half", raw=True, strength=0.5, **hard))
     torch.testing.assert_close(half, (read(path)[0] + expected) / 2, rtol=0, atol=1e-6)
+
+
+def test_by_an_autoencoder(sound: MakeFile, tmp_path: Path) -> None:
+    """A denoiser, or one that is told which; both have speech and noise."""
+    sizes = SoundConfig("magnitude", 128, 64, layers="dense", width=8, depth=1, code=4)
+    library, path = tmp_path / "models", sound("mix.wav", 20_000, 44100, 2)
+    wanted: dict[str, Any] = {"backend": "autoencoder", "library": library}
+    jobs = {"denoising": (sizes, SOURCES), "conditional": (replace(sizes, classes=3), (*SOURCES, "music"))}
+    for job, (config, sources) in jobs.items():
+        torch.manual_seed(0)
+        card = Card("-".join(sources), config.to_json() | {"job": job}, 16000, None, sources, kind="autoencoder")
+        save_model(library / "autoencoder" / card.name, SoundAutoencoder(config).state_dict(), card)
+        speech, noise = (
+            only(denoise_files([path], tmp_path / job / keep, keep=keep, model=card.name, **wanted)) for keep in SOURCES
+        )
+        assert min(float(part.square().mean()) for part in (speech, noise)) > 1e-4
+        if job == "denoising":
+            torch.testing.assert_close(speech + noise, read(path)[0], rtol=0, atol=1e-6)
+            assert torch.equal(only(denoise_files([path], tmp_path / "found", **wanted)), speech)
+        rest = only(denoise_files([path], tmp_path / job / "raw", raw=True, model=card.name, **wanted))
+        assert (rest - speech).abs().max() > 0.01
 
 
 def test_model_as_an_option_of_the_back_end(denoise: Denoise, sound: MakeFile) -> None:
@@ -323,7 +346,8 @@ def test_ctrl_c(denoise: Denoise, sound: MakeFile, tmp_path: Path, monkeypatch: 
         ({"sources": ["speech", "music"], "model": "speech-noise"}, "separates speech, noise, not speech, music"),
         ({"model": "nobody"}, "nobody"),
         ({"backend": "mapping"}, r"no mapping model of speech\+noise"),
-        ({"backend": "nmf"}, "denoising needs --backend mask or mapping.*, got nmf"),
+        ({"backend": "autoencoder"}, r"no autoencoder model of speech\+noise; .*train-autoencoder"),
+        ({"backend": "nmf"}, "denoising needs --backend mask or mapping or autoencoder, got nmf"),
         ({"backend": "mask:model=a", "model": "b"}, "--model b and --backend mask:model=a name two models"),
         ({"backend": "magic"}, "unknown back end 'magic'"),
         ({"strength": 1.5}, r"strength must be in \[0, 1\], got 1.5"),

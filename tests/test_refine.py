@@ -145,3 +145,16 @@ def test_gradients_reach_the_estimates() -> None:
     stems = refine(noise(1, 1, 4_000), RATE, estimates, RATE, Refinement(residual=0.5))
     (gradient,) = torch.autograd.grad(stems[:, 0].square().sum(), estimates)
     assert gradient.isfinite().all() and gradient.abs().amax(-1).min() > 0
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000, 22050, 32000, 44100, 48000, 96000])
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 10.0])
+@pytest.mark.parametrize("residual", [0.0, 1.0])
+def test_any_rate_and_length(rate: int, seconds: float, residual: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    mixture = torch.randn(1, 1, round(seconds * rate), generator=random)
+    estimates = torch.randn(1, 2, round(seconds * 16000), generator=random)
+    stems = refine(mixture, rate, estimates, 16000, Refinement(residual=residual))
+    assert stems.shape == (1, 2, *mixture.shape[1:]) and stems.isfinite().all()
+    if not residual:
+        assert (stems.sum(1) - mixture).abs().max() < 1e-4

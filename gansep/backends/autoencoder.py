@@ -20,8 +20,8 @@ class Autoencoders:
     Args:
         model: of kind ``autoencoder``.
         sources: those wanted, in their order; all of its own if empty.
-        exponent: of the estimates' magnitudes in the masks. Those of a single source leave the residual what it does
-            not claim; several are taken for all there is.
+        exponent: of the estimates' magnitudes in the masks; a single source has none beside it to share with, and is
+            heard as the network makes it.
     """
 
     segment: int | None = None
@@ -33,7 +33,7 @@ class Autoencoders:
         self.order = [model.card.sources.index(name) for name in self.sources]
         self.cards = [model.card] * len(self.sources)
         self.sample_rate: int | None = model.card.sample_rate
-        self.refinement: Refinement | None = Refinement(exponent=exponent, residual=float(len(self.sources) == 1))
+        self.refinement: Refinement | None = Refinement(exponent=exponent) if len(self.sources) > 1 else None
 
     def __call__(self, mixture: Tensor) -> Estimates:
         """Separate a batch. Shape: ``[B, T]`` to ``waves [B, S, T]``."""

@@ -44,6 +44,7 @@ ROWS: dict[str, Row] = {
         Row("mask", "mask"),
         Row("mask-raw", "mask", raw=True),
         Row("mapping", "mapping"),
+        Row("autoencoder", "autoencoder"),
         Row("nmf", "nmf"),
         Row("nmf-blind", "nmf:blind=1"),
         Row("pca", "pca"),
@@ -59,7 +60,7 @@ ROWS: dict[str, Row] = {
         Row("oracle-wiener", "oracle"),
     )
 }
-DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mask-raw", "mapping"))
+DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mask-raw", "mapping", "autoencoder"))
 
 
 def parse_rows(names: Sequence[str]) -> list[Row]:

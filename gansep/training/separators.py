@@ -334,6 +334,8 @@ class _Keeper:
     def _parts(self, clips: Sequence[Clips], count: int) -> Tensor:
         random = torch.Generator().manual_seed(1)
         mixing = replace(self.settings.mixing, absent=0.0)
+        if mixing.sounding == 1:  # alone is not mixed
+            mixing = replace(mixing, sounding=2)
         return draw_parts(clips, count, mixing, random, Augmentation(again=0, speed=0, tilt_db=0))
 
     def _figures(self) -> dict[str, float]:

@@ -18,6 +18,8 @@ from gansep.nets.sound import DOMAINS, SoundAutoencoder, SoundConfig
 from gansep.pipeline import Settings, Track, separate_tracks
 from gansep.types import ModelError, Separator
 
+pytestmark = pytest.mark.usefixtures("nothing_packaged")
+
 
 def tiny(domain: str = "magnitude", layers: str = "dense") -> SoundConfig:
     return SoundConfig(domain, 128, 64, 20, layers=layers, width=8, depth=1, code=4)
@@ -151,8 +153,8 @@ class Low(nn.Module):
         return torch.where(torch.arange(code.shape[1])[:, None] < 16, code, self.silence)
 
 
-def test_a_mask_of_one_source_is_not_the_whole_recording() -> None:
-    """What the source does not claim is no stem's."""
+def test_one_source_alone_is_not_the_whole_recording() -> None:
+    """As masks would make it, which share out all there is."""
     time = torch.arange(16000) / 16000
     low, high = (0.3 * (2 * torch.pi * frequency * time).sin()[None] for frequency in (500, 5000))
     trained = model()

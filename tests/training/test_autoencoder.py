@@ -278,7 +278,7 @@ def test_tones_are_freed_of_noise(
 ) -> None:
     """Of noise that it never heard."""
     mixing = Mixing(seconds=0.5, snr_db=(-5, 5), level_db=(-12.0, 0.0))
-    goal = replace(settings, steps=100, checkpoint_every=100, batch=8, rate=1e-2, mixing=mixing, augment=PLAIN)
+    goal = replace(settings, steps=120, checkpoint_every=120, batch=8, rate=1e-2, mixing=mixing, augment=PLAIN)
     sounds = [tones, hiss] if corruption == "noise" else [tones]
     folder = train_denoiser(sounds, config=LEARNS, settings=goal)
     task = DenoisingTask(load_separation("autoencoder", model=folder).network)  # type: ignore[arg-type]
@@ -402,6 +402,17 @@ def test_three_sources_of_which_two_sound(tones: Path, hiss: Path, settings: Sep
     assert (card.config["job"], card.config["loss"]) == ("conditional", "mse")
     assert "sounding=2" in card.extra["mixing"]
     assert find_separator("autoencoder", ["rain", "high"], settings.library).name == "mine"
+
+
+def test_sources_that_sound_one_at_a_time_are_measured_in_mixtures(
+    tones: Path, hiss: Path, settings: SeparatorSettings, samples: list[Tensor]
+) -> None:
+    sources = {"high": tones, "low": tones, "rain": hiss}
+    goal = replace(settings, steps=1, mixing=replace(settings.mixing, sounding=1))
+    card = read_card(train_conditional(sources, config=TINY, settings=goal, held_out=sources))
+    assert -60 < card.metrics["held_out_si_sdr_improvement"] < 60  # of a source alone it is without bounds
+    ((_, *parts),) = samples
+    assert sum(bool(part.any()) for part in parts[:3]) == 2
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
