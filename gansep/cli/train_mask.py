@@ -56,7 +56,10 @@ def add_parser(subparsers: Subparsers) -> None:
     add_mixtures(parser)
     parser.add_argument("--mask", choices=TARGETS, default="irm", help="what is learned (default: irm)")
     parser.add_argument(
-        "--loss", choices=LOSSES, default="", help="(default: cross-entropy for ibm, snr for crm, else mse)"
+        "--loss",
+        choices=LOSSES,
+        default="",
+        help="of the mask, or of the sound that it makes: signal, snr, si-sdr (default: snr; for ibm cross-entropy)",
     )
     add_network(parser)
     add_common(parser, out="the model's folder (default: mask/NAME in the first writable library)")

@@ -119,7 +119,7 @@ def train_mask(
 
 def default_loss(target: str) -> str:
     """The loss that a target is learned by unless another is named."""
-    return "cross-entropy" if target == "ibm" else "snr" if target == "crm" else "mse"
+    return "cross-entropy" if target == "ibm" else "snr"
 
 
 def train_mapping(

@@ -69,7 +69,7 @@ def test_from_folders_to_a_mask(capsys: Capture) -> None:
     assert "ended by steps at step 2" in err
     card = read_card("library/mask/hiss-tone")
     assert (card.kind, card.sources, card.data_licence) == ("mask", ("hiss", "tone"), "CC0-1.0")
-    assert (card.config["target"], card.config["loss"], card.config["causal"]) == ("psm", "mse", True)
+    assert (card.config["target"], card.config["loss"], card.config["causal"]) == ("psm", "snr", True)
     assert card.config["hop"] == 64
     assert card.data == "recordings in hiss, tone"
     assert verify(find_model("hiss-tone", "mask", "library")) == []

@@ -123,11 +123,11 @@ def test_a_model_and_its_card(data: Path, folders: list[Path], settings: Separat
     assert (card.sample_rate, card.segment, card.seed, card.level) == (RATE, None, 3, LEVEL)
     clips = [load_clips([one], RATE) for one in folders]
     heard = replace(with_statistics(TINY, clips, settings), outputs=4)
-    assert dict(card.config) == heard.to_json() | {"target": "cirm", "loss": "mse"}
+    assert dict(card.config) == heard.to_json() | {"target": "cirm", "loss": "snr"}
     assert len(set(card.config["mean"])) > 30 and min(card.config["std"]) > 0
     assert (card.data, card.data_licence, card.licence) == (words.data, "CC0-1.0", "MIT")
     assert [point["step"] for point in card.curve] == [2, 4]
-    assert all(0 < point["mse"] < 100 for point in card.curve)
+    assert all(-30 <= point["snr"] < 30 for point in card.curve)
     assert card.metrics == {}  # nothing was held out
     assert card.extra["steps"] == 4 and card.extra["minutes"] >= 0
     assert card.extra["seconds_of_sound"] == [6, 6] and card.extra["mixing"] == repr(settings.mixing)
@@ -157,7 +157,7 @@ def test_every_target_and_three_sources(
 
 def test_losses_unless_named(folders: list[Path], settings: SeparatorSettings) -> None:
     losses = {target: default_loss(target) for target in TARGETS}
-    assert losses.pop("ibm") == "cross-entropy" and losses.pop("crm") == "snr" and set(losses.values()) == {"mse"}
+    assert losses.pop("ibm") == "cross-entropy" and set(losses.values()) == {"snr"}
     folder = train_mask(folders, config=TINY, settings=replace(settings, steps=1, loss="si-sdr"))
     card = read_card(folder)
     assert (card.config["target"], card.config["loss"], list(card.curve[0])) == ("irm", "si-sdr", ["step", "si-sdr"])
