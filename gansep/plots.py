@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from gansep.dsp.mel import log_mel
+from gansep.types import OutputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def save_separation(
     figure.colorbar(meshes[0], ax=list(axes[: len(pictures)]), label="dB of full scale", fraction=0.02)
     if curves:
         _draw_curves(axes[-1], curves)
-    _save(figure, path)
+    save(figure, path)
 
 
 def save_samples(path: Path, waves: Tensor, sample_rate: int, title: str) -> None:
@@ -100,7 +101,7 @@ def save_samples(path: Path, waves: Tensor, sample_rate: int, title: str) -> Non
         axis.set_ylabel("")
         axis.tick_params(labelleft=axis is axes[0])
     figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw(axis: Axes, image: np.ndarray, seconds: float, sample_rate: int, top: float) -> AxesImage:
@@ -136,7 +137,19 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Sequence[float]]) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    figure.savefig(temporary, dpi=110, format="png")
-    os.replace(temporary, path)
+def save(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a PNG, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(temporary, dpi=dpi, format="png")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: it cannot be written ({error.strerror}); choose another place") from error

@@ -14,7 +14,6 @@ seed, at signal-to-noise ratios (by RMS over the sentence) in dB. Masks are made
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,10 +28,10 @@ from gansep.audio import shared_gain, write
 from gansep.dsp.masks import apply_mask, cirm, compress, crm, iam, ibm, irm, orm, psm, wiener
 from gansep.dsp.stft import istft, stft
 from gansep.metrics import bss_eval, pesq, si_sdr, spectral_snr, stoi
-from gansep.plots import can_plot
+from gansep.plots import can_plot, save
 from gansep.research.denoising import sentences
 from gansep.research.plots import COLOURS, DPI, INK
-from gansep.types import GansepError, OutputError
+from gansep.types import GansepError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,7 +204,7 @@ def grid(path: Path, title: str, seconds: float, panels: Sequence[Panel]) -> Non
     for axis in axes[-1]:
         axis.set_xlabel("time (s)", fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    save(figure, path)
+    save(figure, path, DPI)
 
 
 def draw(figure: Figure, axis: Axes, seconds: float, title: str, image: Tensor, look: Look) -> None:
@@ -225,20 +224,6 @@ def draw(figure: Figure, axis: Axes, seconds: float, title: str, image: Tensor, 
     bar.ax.tick_params(labelsize=7)
     if look.ticks:
         bar.set_ticks(list(look.ticks), labels=list(look.ticks.values()))
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(temporary, dpi=DPI, format="png")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: it cannot be written ({error.strerror}); choose another place") from error
 
 
 def gallery(scene: Scene, out: Path) -> None:
@@ -285,7 +270,7 @@ def values(examples: Sequence[Scene], out: Path) -> None:
         marks = [f"{float(ordered[int(q * (len(mask) - 1))]):.2f}" for q in (0.5, 0.99)]
         shares = [f"{100 * float(part):.1f} %" for part in parts]
         rows.append([title, str(len(mask)), *shares, *marks, f"{float(ordered[-1]):.0f}"])
-    save(figure, out / "values.png")
+    save(figure, out / "values.png", DPI)
     head = ("mask", "points", "below 0", "above 1", "median", "99 % below", "largest")
     table(f"Values of masks at 0 dB, {len(examples)} mixtures", head, rows)
 

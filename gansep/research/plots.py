@@ -6,14 +6,13 @@ Needs the ``plots`` extra (matplotlib). Colours are Okabe and Ito's, which colou
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gansep.types import OutputError
+from gansep.plots import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +61,7 @@ def save_bars(path: Path, tasks: Mapping[str, Sequence[Interval]], title: str = 
         axis.tick_params(labelbottom=True)
     if title:
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    _save(figure, path)
+    save(figure, path, DPI)
 
 
 def _draw_bars(axis: Axes, rows: Sequence[str], lines: Sequence[Interval]) -> None:
@@ -109,7 +108,7 @@ def save_cost(path: Path, points: Sequence[tuple[str, float, float]], title: str
     if title:
         axis.set_title(title, loc="left", fontsize=10)
     _label(figure, axis, known)
-    _save(figure, path)
+    save(figure, path, DPI)
 
 
 def _label(figure: Figure, axis: Axes, points: Sequence[tuple[str, float, float]]) -> None:
@@ -216,7 +215,7 @@ def save_loss_curves(path: Path, curves: Mapping[str, Sequence[float]], title: s
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     if title:
         axis.set_title(title, loc="left", fontsize=10)
-    _save(figure, path)
+    save(figure, path, DPI)
 
 
 def _plain(axis: Axes, grid: str) -> None:
@@ -224,16 +223,3 @@ def _plain(axis: Axes, grid: str) -> None:
     axis.grid(axis=grid, color="#dfe3e7", linewidth=0.7)  # pyright: ignore[reportArgumentType]
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(temporary, dpi=DPI, format="png")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: it cannot be written ({error.strerror}); choose another place") from error

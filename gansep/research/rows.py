@@ -60,7 +60,7 @@ ROWS: dict[str, Row] = {
         Row("oracle-wiener", "oracle"),
     )
 }
-DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mask-raw", "mapping", "autoencoder"))
+DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mapping", "autoencoder"))
 
 
 def parse_rows(names: Sequence[str]) -> list[Row]:
