@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gansep.audio import StemWriter, open_audio, shared_gain
 from gansep.backends import parse_backend
+from gansep.library import Card
 from gansep.library.separation import SEPARATORS
 from gansep.pipeline import Track, separate_tracks
 from gansep.planning import Failures, Planned, Request, expand, plan
@@ -136,10 +137,11 @@ class Denoised:
 
 @dataclass
 class Outcome:
-    """What came of a call: files written, and ``(input, error)`` for what failed."""
+    """What came of a call: files written, ``(input, error)`` for what failed, and the card of the model."""
 
     done: list[Denoised] = field(default_factory=list)
     failed: Failures = field(default_factory=list)
+    card: Card | None = None
 
 
 def denoise_files(
@@ -163,7 +165,7 @@ def denoise_files(
     how, out = replace(how or Denoising(), **wanted), Path(out)
     places = {path: out / place for path, place in _places(inputs, how, skip=out).items()}
     plans, failed = plan(list(places), how.request(), skip=out)
-    outcome = Outcome(failed=failed)
+    outcome = Outcome(failed=failed, card=next(iter(getattr(plans[0].separator, "cards", ())), None) if plans else None)
     above = {folder for planned in plans for folder in places[planned.path].parents}
     made = [folder for folder in sorted(above, key=lambda folder: -len(folder.parts)) if not folder.exists()]
     try:

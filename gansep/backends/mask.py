@@ -79,7 +79,7 @@ class Masks:
             kind = f"{'a causal' if config.causal else 'not a causal'} {config.network}"
             raise ModelError(
                 f"{self.cards[0].name}: a stream needs a causal tfconv network, this one is {kind}; "
-                "give another --model, or train one with gansep train-mask --causal"
+                "give another --model, or train one with gansep train-mask --network tfconv --causal"
             )
         return MaskStream(self)
 

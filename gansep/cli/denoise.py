@@ -79,7 +79,8 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse flags that say nothing here."""
     if args.stream:
         given = {"-o": args.out, "--format": args.format, "--float32": args.float32, "--overwrite": args.overwrite}
-        given["--raw"] = args.raw
+        if args.raw:
+            raise GansepError("--raw: a stream is always the network's own sound; leave it out")
         given |= {f"the file {name}": name for name in args.inputs[:1]}
         where, place = "files", "with --stream, which reads stdin and writes stdout"
     else:
@@ -101,6 +102,8 @@ def _files(args: argparse.Namespace, how: Denoising) -> int:
     inputs = [path for item in args.inputs for path in expand_pattern(item)]
     with reporter(args, "denoise", "window") as progress:
         outcome = denoise_files(inputs, args.out or Path("denoised"), how, on_window=progress.update)
+        if outcome.card:  # a model of one's own may stand before the one that comes along
+            progress.say(f"by {outcome.card.kind}/{outcome.card.name}, trained on {outcome.card.data}")
     for denoised in outcome.done:
         print(_describe(denoised))
     return say_failures(len(outcome.done), outcome.failed)
