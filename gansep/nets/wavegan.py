@@ -31,7 +31,6 @@ class PriorConfig:
         sample_rate: Hz.
         width: channels of the encoder, a multiple of 16 (its normalisation has 8 groups, also for 3 / 2 of them).
         variational: whether latents are of a normal distribution instead of the box, and the encoder answers with one.
-        classes: how many kinds of sound the generator can be told to play; their numbers stand behind the latent's.
     """
 
     dim: int = 32
@@ -40,11 +39,8 @@ class PriorConfig:
     sample_rate: int = 16000
     width: int = 192
     variational: bool = False
-    classes: int = 0
 
     def __post_init__(self) -> None:
-        if self.classes < 0 or (self.classes and not self.variational):
-            raise ValueError(f"only a variational prior has classes, got {self.classes}")
         if self.segment not in SEGMENTS:
             raise ValueError(f"segment must be one of {SEGMENTS} samples, got {self.segment}")
         if min(self.dim, self.latent, self.sample_rate) < 1:
@@ -112,16 +108,13 @@ class UpConv1d(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to waveforms. Shape: ``[B, Z]``, or ``[B, Z + classes]`` with one-hot classes, to ``[B, segment]``.
-
-    Values are in [-1, 1].
-    """
+    """Latents to waveforms. Shape: ``[B, Z]`` to ``[B, segment]``, values in [-1, 1]."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         strides = _strides(config.segment)
         widths = [config.dim * 2**i for i in range(len(strides) - 1, -1, -1)]
-        self.seed = nn.Linear(config.latent + config.classes, 16 * widths[0])
+        self.seed = nn.Linear(config.latent, 16 * widths[0])
         self.layers = nn.ModuleList(
             UpConv1d(c_in, c_out, stride) for c_in, c_out, stride in zip(widths, [*widths[1:], 1], strides, strict=True)
         )

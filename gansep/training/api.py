@@ -146,7 +146,7 @@ def train_prior(
 def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
     """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
     found = find_model(str(settings.init_from), settings.kind, settings.library)
-    ours, theirs = settings.config.to_json(), {"variational": False, "classes": 0} | dict(found.card.config)
+    ours, theirs = settings.config.to_json(), {"variational": False} | dict(found.card.config)
     wrong = [name for name in ours if name != "sample_rate" and theirs.get(name) != ours[name]]
     if wrong:
         said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
