@@ -182,7 +182,7 @@ class _Finder:
         wanted = Wanted(tuple(sources), request.k, request.library, str(self.device), **known)
         name, options = parse_backend(request.backend)
         if request.searches:
-            return make_separator(name, wanted, recipe=self._recipe())
+            return make_separator(name, wanted, recipe=self._recipe(), kind=options.get("kind", "gan"))
         if takes_seed(name):
             options = {"seed": request.seed} | options
         if request.model is not None:
@@ -193,6 +193,7 @@ class _Finder:
         request = self.request
         said = {"steps": request.steps, "restarts": request.restarts, "seed": request.seed, "quality": request.quality}
         said |= {"name": request.recipe} | parse_backend(request.backend)[1]
+        said.pop("kind", None)  # of the priors
         try:
             return recipe_for(said.pop("recipe", said.pop("name")), **said)
         except TypeError:

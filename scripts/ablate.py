@@ -2,11 +2,13 @@
 
     python scripts/ablate.py objectives --data DATA --source drums --minutes 6
     python scripts/ablate.py search --data DATA --n 20
+    python scripts/ablate.py vae --data DATA --n 20
     python scripts/ablate.py masks --data DATA --n 20
 
 ``objectives`` trains one prior per objective for the same minutes on one thread and asks how near it comes to clean
 sounds it has never heard (spectral distance: after 100 steps of search, and from its encoder alone) and how well it
-separates beside the shipped priors. ``search`` and ``masks`` change one setting at a time.
+separates beside the shipped priors. ``search`` and ``masks`` change one setting at a time; ``vae`` changes those of a
+search with variational priors, and where their latents lie.
 """
 
 from __future__ import annotations
@@ -123,6 +125,35 @@ def search(args: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def vae(args: argparse.Namespace) -> None:
+    base = QUALITIES["default"]
+    goal = base.objective
+
+    def step(steps: int, rate: float, **other: float) -> Recipe:
+        return replace(base, objective=replace(goal, **other), settings=Descent(steps, rate))
+
+    # Normal latents are 3 ** 0.5 as large as those of the box, and their distances three times.
+    variants = {
+        "0 steps": step(0, 0.02),
+        "ball, 10 steps, rate 0.02, anchor 50": base,
+        "ball, 10 steps, rate 0.035, anchor 17": step(10, 0.035, anchor=17.0),
+        "ball, 30 steps, rate 0.035, anchor 17": step(30, 0.035, anchor=17.0),
+        "ball, 30 steps, rate 0.035, anchor 5": step(30, 0.035, anchor=5.0),
+        "penalty 0.1, 10 steps, rate 0.035, anchor 17": step(10, 0.035, anchor=17.0, likelihood=0.1),
+        "penalty 1, 10 steps, rate 0.035, anchor 17": step(10, 0.035, anchor=17.0, likelihood=1.0),
+        "penalty 0.1, 30 steps, rate 0.035, no anchor": step(30, 0.035, anchor=0.0, likelihood=0.1),
+        "ball, 30 steps, rate 0.035, no anchor": step(30, 0.035, anchor=0.0),
+    }
+    sources = sorted({source for task in TASKS.values() for source in task})
+    print("| " + TABLE)
+    gan = {source: load_prior(source, args.library) for source in sources}
+    own = {source: load_prior(source, args.library, kind="vae") for source in sources}
+    for line in separation([("gan", base, Settings())], args, gan):
+        print(line, flush=True)
+    for line in separation([(name, recipe, Settings()) for name, recipe in variants.items()], args, own):
+        print(line, flush=True)
+
+
 def masks(args: argparse.Namespace) -> None:
     base = Refinement()
     variants = {"default": base} | {
@@ -144,7 +175,7 @@ def masks(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("objectives", "search", "masks"))
+    parser.add_argument("what", choices=("objectives", "search", "vae", "masks"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path)
     parser.add_argument("--source", default="drums")
@@ -156,7 +187,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    {"objectives": objectives, "search": search, "masks": masks}[args.what](args)
+    {"objectives": objectives, "search": search, "vae": vae, "masks": masks}[args.what](args)
 
 
 if __name__ == "__main__":

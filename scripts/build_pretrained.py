@@ -2,7 +2,9 @@
 
     python scripts/build_pretrained.py --data DATA drums piano digits
     python scripts/build_pretrained.py --data DATA --kind nmf drums piano digits
+    python scripts/build_pretrained.py --data DATA --kind vae drums piano digits
     python scripts/build_pretrained.py --data DATA --kind mask speech-noise digits-drums digits-piano
+    python scripts/build_pretrained.py --data DATA --kind autoencoder speech-noise digits-drums-piano
 
 DATA holds ``<class>/train`` and ``<class>/valid`` folders. Training uses ``train`` less the speakers, kits, pieces
 and recordings kept back as ``dev`` (gansep/research/sources.py); the card's figures are measured on ``dev``. A run
@@ -14,14 +16,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from gansep.nets.sound import SoundConfig
 from gansep.nets.spectral import NetConfig
+from gansep.nets.wavegan import PriorConfig
 from gansep.research.sources import split_files
 from gansep.training.api import PriorSettings, Provenance, train_prior
+from gansep.training.autoencoder import train_conditional, train_denoiser
 from gansep.training.loop import Progress
 from gansep.training.mixing import Mixing
 from gansep.training.nmf import DictionarySettings, train_dictionary
@@ -82,6 +88,24 @@ MASKS: dict[str, tuple[tuple[str, ...], str, str, NetConfig, Mixing, int]] = {
     "drums-piano": (("drums", "piano"), "irm", "snr", LONG, Mixing(), 2500),
     "digits-drums-piano": (("digits", "drums", "piano"), "irm", "snr", replace(LONG, outputs=3), Mixing(), 2500),
 }
+# Model: sources, sound and sizes, loss, mixtures, steps. The first is a denoiser, the second is told which source.
+AUTOENCODERS: dict[str, tuple[tuple[str, ...], SoundConfig, str, Mixing, int]] = {
+    "speech-noise": (("speech", "noise"), SoundConfig(code=256), "mse", Mixing(snr_db=(-5.0, 15.0)), 2500),
+    "digits-drums-piano": (
+        ("digits", "drums", "piano"),
+        SoundConfig(n_fft=1024, hop=512, code=256),
+        "mse",
+        Mixing(),
+        2500,
+    ),
+}
+KINDS: dict[str, tuple[dict, Sequence[str]]] = {  # what can be built, and what is unless names are given
+    "gan": (PRIORS, SHIPPED),
+    "vae": (PRIORS, SHIPPED),
+    "nmf": (PRIORS, SHIPPED),
+    "mask": (MASKS, tuple(MASKS)),
+    "autoencoder": (AUTOENCODERS, tuple(AUTOENCODERS)),
+}
 
 
 def parse() -> argparse.Namespace:
@@ -89,20 +113,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "names",
         nargs="*",
-        help=f"of {', '.join(PRIORS)} (default: those shipped); masks of {', '.join(MASKS)} (default: all)",
+        help=f"priors of {', '.join(PRIORS)} (default: those shipped), masks of {', '.join(MASKS)}, autoencoders of "
+        f"{', '.join(AUTOENCODERS)} (default: all)",
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path, default=Path("pretrained"))
-    parser.add_argument("--kind", choices=("gan", "nmf", "mask"), default="gan")
-    parser.add_argument("--objective", default="default")
-    parser.add_argument("--steps", type=int, help="(default: 7000 for priors, what MASKS says for masks)")
+    parser.add_argument("--kind", choices=tuple(KINDS), default="gan")
+    parser.add_argument("--objective", default="default", help="of --kind gan")
+    parser.add_argument("--steps", type=int, help="(default: 7000 for priors, what this file says for others)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     if args.kind == "nmf" and args.resume:
         parser.error("--resume does not belong to --kind nmf; a dictionary is learned at once")
-    known, default = (MASKS, tuple(MASKS)) if args.kind == "mask" else (PRIORS, SHIPPED)
+    known, default = KINDS[args.kind]
     args.names = args.names or default
     if unknown := [name for name in args.names if name not in known]:
         parser.error(f"no {args.kind} model is called {', '.join(unknown)}; expected {', '.join(known)}")
@@ -111,11 +136,24 @@ def parse() -> argparse.Namespace:
 
 def build(name: str, args: argparse.Namespace) -> Path:
     """Train one model and return its folder."""
-    return build_mask(name, args) if args.kind == "mask" else build_prior(name, args)
+    return {"mask": build_mask, "autoencoder": build_autoencoder}.get(args.kind, build_prior)(name, args)
 
 
 def build_mask(name: str, args: argparse.Namespace) -> Path:
     sources, target, loss, config, mixing, steps = MASKS[name]
+    settings = SeparatorSettings(loss, args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
+    return train_mask(target=target, config=config, settings=settings, **told(name, sources, args))
+
+
+def build_autoencoder(name: str, args: argparse.Namespace) -> Path:
+    sources, config, loss, mixing, steps = AUTOENCODERS[name]
+    settings = SeparatorSettings(loss, args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
+    train = train_denoiser if sources == ("speech", "noise") else train_conditional
+    return train(config=config, settings=settings, **told(name, sources, args))
+
+
+def told(name: str, sources: Sequence[str], args: argparse.Namespace) -> dict:
+    """What every training on mixtures of these sources is told."""
     parts = [PRIORS[source] for source in sources]
 
     def files(split: str) -> dict[str, list[Path]]:
@@ -130,19 +168,15 @@ def build_mask(name: str, args: argparse.Namespace) -> Path:
         "; ".join(dict.fromkeys(part["data_licence"] for part in parts)),
         max((part["licence"] for part in parts), key=STRICTEST.index),
     )
-    settings = SeparatorSettings(loss, args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
-    return train_mask(
-        files("train"),
-        name,
-        target,
-        config,
-        settings,
-        out=args.library / "mask" / name,
-        resume=args.resume,
-        provenance=words,
-        held_out=files("dev"),
-        on_event=report,
-    )
+    return {
+        "data": files("train"),
+        "name": name,
+        "out": args.library / args.kind / name,
+        "resume": args.resume,
+        "provenance": words,
+        "held_out": files("dev"),
+        "on_event": report,
+    }
 
 
 def build_prior(name: str, args: argparse.Namespace) -> Path:
@@ -156,10 +190,13 @@ def build_prior(name: str, args: argparse.Namespace) -> Path:
             files, name, DictionarySettings(seed=args.seed), out=out, provenance=words, on_event=report
         )
     others = [split_files(args.data, kind, "train") for kind in recipe["others"]]
+    settings = PriorSettings(args.objective, args.steps or 7000, seed=args.seed, device="cpu")
+    if args.kind == "vae":
+        settings = replace(settings, objective="vae", config=PriorConfig(variational=True))
     return train_prior(
         files,
         name,
-        PriorSettings(args.objective, args.steps or 7000, seed=args.seed, device="cpu"),
+        settings,
         interference=others,
         out=out,
         resume=args.resume,

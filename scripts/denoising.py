@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gansep.backends import Wanted, make_separator
-from gansep.metrics import bootstrap_interval, si_sdr
+from gansep.metrics import bootstrap_interval, log_spectral_distance, si_sdr, spectral_snr
 from gansep.metrics.perceptual import pesq, stoi
 from gansep.pipeline import Settings
 from gansep.planning import OVERLAP
@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print("| row | input | SI-SDR impr. dB [95 %] | SI-SDR dB | STOI | PESQ | s/s |\n|---|---|---|---|---|---|---|")
+    print("| row | input | SI-SDR impr. dB [95 %] | SI-SDR dB | spectral SNR dB | LSD dB | STOI | PESQ | s/s |")
+    print("|---" * 9 + "|")
     ratios: list[float | None] = [*map(float, args.snr.split(",")), CLEAN]
     for row in (*ALWAYS, *args.rows):
         for ratio in ratios:
@@ -74,7 +75,9 @@ def line(row: str, ratio: float | None, examples: Sequence[Mixture], args: argpa
         low, high = bootstrap_interval(gains, groups, args.seed)
         told += f"{mean(gains):.2f} [{low:.2f}, {high:.2f}] | {mean(after):.2f} |"
     length = sum(wave.shape[-1] for wave in spoken) / examples[0].sample_rate
-    scores = [perceived(score, spoken, truth, examples[0].sample_rate) for score in (stoi, pesq)]
+    pairs = list(zip(spoken, truth, strict=True))
+    scores = [f"{mean([float(score(*pair)) for pair in pairs]):.2f}" for score in (spectral_snr, log_spectral_distance)]
+    scores += [perceived(score, spoken, truth, examples[0].sample_rate) for score in (stoi, pesq)]
     return f"{told} {' | '.join(scores)} | {seconds / length:.4f} |"
 
 

@@ -9,6 +9,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,8 @@ from gansep.library import (
     writable_library,
 )
 from gansep.library import search as search_module
-from gansep.nets.wavegan import Generator, PriorConfig
+from gansep.nets.spectrogram import SpectralGenerator, make_generator
+from gansep.nets.wavegan import Encoder, Generator, PriorConfig
 from gansep.types import ModelError, OutputError
 
 MakePrior = Callable[..., Path]
@@ -328,6 +330,7 @@ def test_unknown_models(tiny_library: Path, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ModelError, match=r"no gan model 'drums'.*installed: hiss, tone"):
         find_model("drums", library=tiny_library)
     verbs = {"gan": "prior", "nmf": "prior", "mask": "mask", "mapping": "mapping", "autoencoder": "autoencoder"}
+    verbs["vae"] = "autoencoder"
     for kind, verb in verbs.items():
         with pytest.raises(ModelError, match=f"none is installed, train one with gansep train-{verb}$"):
             find_model("drums", kind)
@@ -454,3 +457,111 @@ def test_verify_tells_a_renamed_folder(tmp_path: Path, make_prior: MakePrior) ->
     assert verify(find_model("tone", library=tmp_path)) == []
     folder.rename(folder.with_name("hiss"))
     assert "its card says gan/tone" in verify(find_model("hiss", library=tmp_path))[0]
+
+
+# -- variational priors ------------------------------------------------------------------------------------------------
+
+
+def make_variational(library: Path, name: str, **settings: Any) -> Path:
+    """A variational prior with random weights, in which a class is heard."""
+    config = PriorConfig(dim=1, latent=4, width=16, variational=True, **settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = {"generator": make_generator(config), "encoder": Encoder(config)}
+    with torch.no_grad():
+        networks["generator"].get_parameter("seed.weight")[:, 4:] *= 10
+    weights = {f"{part}.{key}": value for part, net in networks.items() for key, value in net.state_dict().items()}
+    folder = library / "vae" / name
+    save_model(folder, weights, Card(name, config.to_json(), 16000, config.segment, (name,), "vae"))
+    return folder
+
+
+def test_a_prior_of_classes_plays_the_one_it_is_told(tmp_path: Path) -> None:
+    prior = load_prior(make_variational(tmp_path, "voices", classes=("ann", "bob")))
+    assert prior.classes == ("ann", "bob") and prior.searchable
+    latents = prior.latents(3)
+    with torch.no_grad():
+        for number, name in enumerate(prior.classes):
+            expected = prior.generator(latents, torch.full((3,), number))
+            told = prior.told(name)
+            assert torch.equal(told.sample(3), expected) and not torch.allclose(prior.sample(3), expected, atol=1e-3)
+            assert (told.name, told.card, told.encoder) == (prior.name, prior.card, prior.encoder)
+            assert told.device == prior.device and not told.generator.training
+    latents.requires_grad_()
+    prior.told("bob").generator(latents).square().sum().backward()
+    assert latents.grad is not None and (latents.grad.abs() > 0).all()  # a search can follow it
+
+
+def test_a_prior_can_be_told_another_class(tmp_path: Path) -> None:
+    prior = load_prior(make_variational(tmp_path, "voices", classes=("ann", "bob")))
+    assert torch.equal(prior.told("ann").told("bob").sample(2), prior.told("bob").sample(2))
+
+
+def test_classes_that_a_prior_does_not_have(tmp_path: Path, tiny_library: Path) -> None:
+    prior = load_prior(make_variational(tmp_path, "voices", classes=("ann", "bob")))
+    with pytest.raises(ModelError, match="voices: no class 'eve', expected one of ann, bob"):
+        prior.told("eve")
+    plain = load_prior("tone", tiny_library)
+    assert plain.classes == () and plain.searchable
+    with pytest.raises(ModelError, match="tone: no class 'ann', expected none, as it has no classes"):
+        plain.told("ann")
+
+
+@pytest.mark.parametrize("classes", [(), ("ann", "bob")])
+def test_a_prior_that_plays_spectra_plays_what_its_generator_played(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    folder = make_variational(tmp_path, "voices", domain="magnitude", classes=classes)
+    dice = torch.get_rng_state()
+    prior = load_prior(folder)
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert prior.variational and not prior.searchable and prior.classes == classes
+    assert isinstance(prior.generator, SpectralGenerator)
+    assert prior.encoder is not None and prior.encoder(torch.zeros(1, 16384))[0].shape == (1, 4)
+    generator = SpectralGenerator(PriorConfig(dim=1, latent=4, variational=True, domain="magnitude", classes=classes))
+    weights = load_weights(at(folder))
+    generator.load_state_dict({k.removeprefix("generator."): v for k, v in weights.items() if k.startswith("gen")})
+    assert torch.equal(prior.sample(2), generator(prior.latents(2)))
+    if classes:
+        assert torch.equal(prior.told("bob").sample(1), generator(prior.latents(1), torch.tensor([1])))
+    assert verify(find_model("vae/voices", None, tmp_path)) == []
+
+
+def test_cards_of_before_have_neither_domain_nor_classes(tmp_path: Path) -> None:
+    folder = make_variational(tmp_path, "voices")
+    wave = load_prior(folder).sample(1)
+    edit(folder, config={"dim": 1, "latent": 4, "width": 16, "segment": 16384, "variational": True})
+    prior = load_prior(folder)
+    assert prior.searchable and prior.classes == () and torch.equal(prior.sample(1), wave)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"domain": "waveform"}, "foreign weights"),
+        ({"domain": "mel"}, "config does not fit .unknown domain 'mel'"),
+        ({"domain": ["magnitude"]}, "config does not fit"),
+        ({"classes": []}, "foreign weights"),
+        ({"classes": ["ann"]}, "foreign weights"),
+        ({"classes": ["ann", "ann"]}, "config does not fit .classes must be different names"),
+        ({"classes": [f"voice {number}" for number in range(10**5)]}, "config does not fit .classes must be"),
+        ({"classes": 2}, "config does not fit"),
+        ({"classes": None}, "config does not fit"),
+        ({"classes": [["ann"], ["bob"]]}, "config does not fit"),
+        ({"classes": [1, 2]}, "config does not fit"),
+        ({"classes": "ab"}, "config does not fit"),
+        ({"variational": False}, "config does not fit .only a variational prior plays spectra"),
+        ({"dim": 10**5}, "foreign weights"),
+    ],
+)
+def test_cards_of_variational_priors_that_lie(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    folder = make_variational(tmp_path, "voices", domain="magnitude", classes=("ann", "bob"))
+    edit(folder, config=dict(read_card(folder).config) | change)
+    with pytest.raises(ModelError, match=said):
+        load_prior(folder)
+    assert len(verify(find_model("vae/voices", None, tmp_path))) == 1
+
+
+def test_a_prior_that_plays_spectra_is_variational_by_its_kind_too(tmp_path: Path) -> None:
+    folder = make_variational(tmp_path, "voices", domain="magnitude")
+    edit(folder, kind="gan")
+    with pytest.raises(ModelError, match="a gan whose config says variational is True"):
+        load_prior(folder)

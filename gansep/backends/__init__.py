@@ -56,16 +56,18 @@ def _gan_prior(
     *,
     recipe: Any = "default",
     quality: str = "default",
+    kind: str = "gan",
     steps: int | None = None,
     restarts: int | None = None,
+    likelihood: float | None = None,
     seed: int = 0,
 ) -> Separator:
     from gansep.backends.gan_prior import GanPrior, recipe_for
     from gansep.library import load_prior
 
-    priors = [load_prior(source, wanted.library, wanted.device) for source in wanted.named("gan-prior")]
+    priors = [load_prior(source, wanted.library, wanted.device, kind) for source in wanted.named("gan-prior")]
     if isinstance(recipe, str):
-        recipe = recipe_for(recipe, quality, steps=steps, restarts=restarts, seed=seed)
+        recipe = recipe_for(recipe, quality, steps=steps, restarts=restarts, likelihood=likelihood, seed=seed)
     return GanPrior(priors, recipe)
 
 

@@ -1,4 +1,4 @@
-"""The main back end: search the latents of one GAN prior per source until their sum is the mixture.
+"""The main back end: search the latents of one prior per source, GAN or VAE, until their sum is the mixture.
 
 Recipes put the parts together. ``narayanaswamy2020`` is the published program (arXiv 2005.13769) with the projection
 working; ``default`` starts where the priors' encoders hear their source in the mixture and stays near.
@@ -16,6 +16,7 @@ from torch import Tensor
 from gansep.dsp.stft import stft
 from gansep.inversion.descent import Settings
 from gansep.inversion.objective import Objective, Point, Problem, Value, fit_gains
+from gansep.inversion.projection import NORMAL
 from gansep.inversion.restarts import random_starts, run_restarts
 from gansep.nets.precision import autocast
 from gansep.refine import Refinement
@@ -81,7 +82,7 @@ class GanPrior:
         overlap: samples two neighbouring windows of a batch share, for recipes that weigh their agreement.
         on_step: told ``(steps done, value)`` during a search.
     Raises:
-        ModelError: priors of different rates or segments, or none.
+        ModelError: priors of different rates or segments, one that cannot be searched, or none.
     """
 
     def __init__(
@@ -97,6 +98,8 @@ class GanPrior:
         if len(kinds) > 1:
             said = ", ".join(f"{prior.name}: {prior.sample_rate} Hz, {prior.segment} samples" for prior in priors)
             raise ModelError(f"these priors cannot be combined, their rates or segments differ ({said})")
+        if silent := [prior.name for prior in priors if not prior.searchable]:
+            raise ModelError(f"{silent[0]} plays spectra, which no search can follow; give one of waveforms")
         if isinstance(recipe, str):
             if recipe not in RECIPES:
                 raise ValueError(f"unknown recipe {recipe!r}; expected one of {', '.join(RECIPES)}")
@@ -166,7 +169,9 @@ class GanPrior:
             before, after = mixture[:-1, -self.overlap :], mixture[1:, : self.overlap]
             error = (after - before).square().sum(-1) / before.square().sum(-1).clamp_min(1e-8)
             adjacent = (error < 0.1).float()
-        spaces = [prior.space for prior in self.priors]
+        # Unlikely latents are either out of bounds or cost something: normal ones that are charged for need no ball.
+        charged = self.recipe.objective.likelihood > 0
+        spaces = [NORMAL if charged and prior.variational else prior.space for prior in self.priors]
         return Problem(mixture, generators, self.recipe.objective, self.overlap, adjacent, spaces)
 
 
@@ -191,9 +196,10 @@ def recipe_for(
     *,
     steps: int | None = None,
     restarts: int | None = None,
+    likelihood: float | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """A recipe by name, at a quality, with another number of steps or starts if wanted.
+    """A recipe by name, at a quality, with another number of steps or starts, or likelihood, if wanted.
 
     Raises:
         ModelError: unknown recipe or quality, or numbers out of range.
@@ -204,6 +210,8 @@ def recipe_for(
     recipe = RECIPES[name] if name != "default" else QUALITIES[quality]
     try:
         settings = recipe.settings if steps is None else replace(recipe.settings, steps=steps)
-        return replace(recipe, settings=settings, restarts=recipe.restarts if restarts is None else restarts, seed=seed)
+        goal = recipe.objective if likelihood is None else replace(recipe.objective, likelihood=likelihood)
+        starts = recipe.restarts if restarts is None else restarts
+        return replace(recipe, objective=goal, settings=settings, restarts=starts, seed=seed)
     except ValueError as error:
         raise ModelError(str(error)) from error

@@ -33,6 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--from", dest="source", type=Path, metavar="A", help="a recording of another source, played by it"
     )
     how.add_argument("--walk", choices=ATTRIBUTES, help="along the direction in which it changes most, measured")
+    parser.add_argument("--class", dest="told", metavar="NAME", help="which of the prior's classes it plays")
     parser.add_argument("--float32", action="store_true", help="32-bit float samples instead of 24-bit integers")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     add_common(parser, out="folder of the sounds (default: synthesized)")
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= count <= 999 or (args.n is not None and args.source):
         raise GansepError(f"-n must be from 1 to 999, and is not for --from, got {count}")
     prior = load_prior(args.prior, args.library, args.device)
+    if args.told is not None:
+        prior = prior.told(args.told)
     with reporter(args, "synthesize", "sound") as progress:
         waves, names = _make(args, prior, count)
         written = _write(args, prior, waves)

@@ -1,29 +1,46 @@
-"""``gansep train-autoencoder``: folders of sound to an autoencoder that denoises, or answers with any one source."""
+"""``gansep train-autoencoder``: folders of sound to an autoencoder that denoises, separates or makes new sounds."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansep.cli.common import Subparsers, add_common, reporter
-from gansep.cli.training import add_mixtures, check_positive, checked, flag, settings_of, sources_of, steps_of, teller
+from gansep.cli.training import (
+    add_mixtures,
+    check_positive,
+    check_seed,
+    checked,
+    flag,
+    settings_of,
+    sources_of,
+    steps_of,
+    teller,
+)
 from gansep.types import DataError, GansepError, ModelError
 
 if TYPE_CHECKING:
     from gansep.nets.sound import SoundConfig
 
-KINDS = ("denoising", "conditional")
+Sources = Mapping[str, Sequence[Path]]
+KINDS = ("denoising", "conditional", "variational")
 DOMAINS = ("magnitude", "mel", "waveform")
 LAYERS = ("conv", "dense", "lstm")
 CORRUPTIONS = ("noise", "gaussian", "salt-pepper")
 LOSSES = ("mse", "log-spectral")
 PHASES = ("mixture", "griffin-lim")
-OF_KIND = {
-    "denoising": ("noise", "corruption", "amount"),
-    "conditional": ("by_folder", "by_name", "sounding", "gain_db"),
+SEGMENTS = (16384, 32768, 65536)
+NETWORK = ("layers", "width", "depth", "code", "mels", "phase", "floor", "n_fft")
+OF_KINDS = {
+    ("denoising",): ("noise", "corruption", "amount"),
+    ("conditional",): ("sounding", "gain_db"),
+    ("variational",): ("beta", "warm_up", "interference", "dim", "latent", "segment"),
+    ("conditional", "variational"): ("by_folder", "by_name"),
+    ("denoising", "conditional"): ("loss", "seconds", "snr", "absent", "batch", "rate", "hop", *NETWORK),
 }
 # Flags that only some have: by which other flag, and which values of it; None where it is not given.
 BELONGS = {
@@ -33,7 +50,6 @@ BELONGS = {
     "phase": ("domain", ("magnitude", "mel")),
     "floor": ("domain", ("magnitude", "mel")),
 }
-NETWORK = ("domain", "layers", "width", "depth", "code", "mels", "phase", "floor", "n_fft", "sample_rate")
 LONGEST = 200  # letters of a model's name that are made of its sources' names
 
 
@@ -41,13 +57,13 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add the verb."""
     parser = subparsers.add_parser(
         "train-autoencoder",
-        help="train an autoencoder: a denoiser, or one that answers with any source it is told",
+        help="train an autoencoder: a denoiser, one that answers with any source it is told, or a prior (VAE)",
         description="Train an autoencoder on recordings of single sources. Ctrl-C keeps what was reached; --resume "
         "goes on.",
     )
     parser.add_argument("--kind", choices=KINDS, required=True, help="what it is for")
     add_mixtures(parser)
-    parser.add_argument("--loss", choices=LOSSES, default="", help="(default: mse)")
+    parser.add_argument("--loss", choices=LOSSES, help="of denoising and conditional ones (default: mse)")
     denoising = parser.add_argument_group(
         "flags of --kind denoising", "without --snr the clean sound is 5 dB below the noise to 15 dB above it"
     )
@@ -57,63 +73,124 @@ def add_parser(subparsers: Subparsers) -> None:
         "spectrogram (default: recorded if there is some, else gaussian)"
     )  # fmt: skip
     denoising.add_argument("--amount", type=float, metavar="P", help="share that is salt or pepper (default: 0.2)")
-    conditional = parser.add_argument_group("flags of --kind conditional")
-    conditional.add_argument("--by-folder", action="store_true", default=None, help="a source a subfolder of --data")
+    conditional = parser.add_argument_group(
+        "what the decoder is told, of --kind conditional a source, of --kind variational a class of its one source"
+    )
     conditional.add_argument(
-        "--by-name", metavar="PATTERN", help="a source a match in file names, as 'ar_(s[0-9]+)' for speakers"
+        "--by-folder", "--condition", action="store_true", default=None, help="one a subfolder of --data"
+    )
+    conditional.add_argument(
+        "--by-name", metavar="PATTERN", help="one a match in file names, as 'ar_(s[0-9]+)' for speakers"
     )
     conditional.add_argument("--sounding", type=int, metavar="N", help="sources at once at most (default: all)")
+    variational = parser.add_argument_group(
+        "flags of --kind variational", "which has a WaveGAN generator for its decoder and is used as a prior"
+    )
+    variational.add_argument("--beta", type=float, metavar="B", help="weight of the divergence (default: 0.005)")
+    variational.add_argument("--warm-up", type=int, metavar="N", help="steps until it is reached (default: 1000)")
+    variational.add_argument(
+        "--interference",
+        nargs="+",
+        metavar="PATH",
+        help="other sounds the encoder learns to hear through",
+    )
+    variational.add_argument("--dim", type=int, metavar="N", help="width of the networks (default: 32)")
+    variational.add_argument("--latent", type=int, metavar="N", help="numbers a sound has (default: 100)")
+    variational.add_argument("--segment", type=int, choices=SEGMENTS, help="samples it plays (default: 16384)")
     net = parser.add_argument_group("network")
-    net.add_argument("--domain", choices=DOMAINS, default="magnitude", help="what it hears (default: magnitude)")
-    net.add_argument("--layers", choices=LAYERS, default="conv", help="(default: conv)")
-    net.add_argument("--width", type=int, default=0, metavar="N", help="of layers (conv 192, dense 1024, lstm 256)")
-    net.add_argument("--depth", type=int, default=0, metavar="N", help="layers each way (conv 4, dense 2, lstm 1)")
-    net.add_argument("--code", type=int, default=128, metavar="N", help="numbers a frame's code has (default: 128)")
+    net.add_argument(
+        "--domain", choices=DOMAINS, help="what it hears, and of variational ones plays: magnitude by Griffin-Lim, not "
+        "mel (default: magnitude; variational: waveform)"
+    )  # fmt: skip
+    net.add_argument("--layers", choices=LAYERS, help="(default: conv)")
+    net.add_argument("--width", type=int, metavar="N", help="of layers (conv 192, dense 1024, lstm 256)")
+    net.add_argument("--depth", type=int, metavar="N", help="layers each way (conv 4, dense 2, lstm 1)")
+    net.add_argument("--code", type=int, metavar="N", help="numbers a frame's code has (default: 128)")
     net.add_argument("--mels", type=int, metavar="N", help="bands of --domain mel (default: 80)")
     net.add_argument("--phase", choices=PHASES, help="of its own sound from magnitudes (default: mixture)")
     net.add_argument("--floor", type=float, metavar="X", help="magnitude added before the logarithm (default: 0.001)")
-    net.add_argument("--n-fft", type=int, default=512, metavar="N", help="samples of a window (default: 512)")
+    net.add_argument("--n-fft", type=int, metavar="N", help="samples of a window (default: 512)")
     net.add_argument("--hop", type=int, metavar="N", help="samples between frames (default: half a window)")
-    add_common(parser, out="the model's folder (default: autoencoder/NAME in the first writable library)")
+    add_common(parser, out="the model's folder (default: autoencoder/NAME, or vae/NAME, in the first writable library)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; print where the model is."""
     from gansep.training.api import Provenance
-    from gansep.training.autoencoder import train_conditional, train_denoiser
 
     _check(args)
     sources = _sources(args)
-    settings, config = settings_of(args, sounding=args.sounding or 0), _config(args)
+    train = {"denoising": _denoiser, "conditional": _conditional, "variational": _variational}[args.kind](args, sources)
     with reporter(args, "train-autoencoder") as progress:
-        known = {
-            "out": args.out,
-            "resume": bool(args.resume),
-            "provenance": Provenance(f"recordings in {', '.join(sources)}", args.licence),
-            "on_event": teller(progress, steps_of(args)),
-        }
-        if args.kind == "denoising":
-            amount = 0.2 if args.amount is None else args.amount
-            folder = train_denoiser(sources, args.name, args.corruption or "", config, settings, amount=amount, **known)
-        else:
-            folder = train_conditional(sources, args.name, config, settings, **known)
+        folder = train(
+            out=args.out,
+            resume=bool(args.resume),
+            provenance=Provenance(f"recordings in {', '.join(sources)}", args.licence),
+            on_event=teller(progress, steps_of(args)),
+        )
     print(folder)
     return 0
 
 
+def _denoiser(args: argparse.Namespace, sources: Sources) -> Callable[..., Path]:
+    from gansep.training.autoencoder import train_denoiser
+
+    amount = 0.2 if args.amount is None else args.amount
+    return partial(
+        train_denoiser, sources, args.name, args.corruption or "", _config(args), settings_of(args), amount=amount
+    )
+
+
+def _conditional(args: argparse.Namespace, sources: Sources) -> Callable[..., Path]:
+    from gansep.training.autoencoder import train_conditional
+
+    return partial(train_conditional, sources, args.name, _config(args), settings_of(args, sounding=args.sounding or 0))
+
+
+def _variational(args: argparse.Namespace, sources: Sources) -> Callable[..., Path]:
+    from gansep.nets.wavegan import PriorConfig
+    from gansep.training.api import PriorSettings, train_prior
+
+    check_positive(args, "steps", "minutes", "checkpoint_every", "sample_rate", "dim", "latent")
+    check_seed(args)
+    sizes = {name: getattr(args, name) for name in ("dim", "latent", "segment") if getattr(args, name) is not None}
+    settings = PriorSettings(
+        "vae",
+        steps_of(args),
+        args.minutes,
+        args.checkpoint_every or 500,
+        checked(PriorConfig, sample_rate=args.sample_rate, variational=True, domain=args.domain, **sizes),
+        seed=args.seed,
+        device=args.device,
+        init_from=args.init_from,
+        divergence=args.beta,
+        warm_up=args.warm_up,
+        library=args.library,
+    )
+    name, told = args.name, args.by_folder or args.by_name is not None
+    if not name:
+        name = Path(args.data[0]).resolve().name if told else next(iter(sources))
+    data = sources if told else next(iter(sources.values()))
+    return partial(train_prior, data, name, settings, interference=args.interference)
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse flags that have no meaning beside others, and numbers out of range."""
-    for kind, names in OF_KIND.items():
+    for kinds, names in OF_KINDS.items():
         for name in names:
-            if kind != args.kind and getattr(args, name) is not None:
-                raise GansepError(f"{flag(name)} belongs to --kind {kind}, not to {args.kind}; leave it out")
+            if args.kind not in kinds and getattr(args, name) is not None:
+                belongs = f"{flag(name)} belongs to --kind {' or '.join(kinds)}, not to {args.kind}"
+                raise GansepError(f"{belongs}; leave it out")
+    args.domain = args.domain or ("waveform" if args.kind == "variational" else "magnitude")
     for name, (choice, owners) in BELONGS.items():
         if getattr(args, name) is not None and getattr(args, choice) not in owners:
             belongs = f"{flag(name)} belongs to {flag(choice)} {' or '.join(filter(None, owners))}"
             raise GansepError(f"{belongs}; leave it out")
     if args.kind == "denoising" and len(args.data) > 1:
         raise GansepError(f"--kind denoising has one clean source, got {len(args.data)}; give noise with --noise")
+    if args.kind == "variational" and len(args.data) > 1:
+        raise GansepError(f"--kind variational has one source, got {len(args.data)}; train one a source")
     check_positive(args, "hop", "amount", "sounding")
     if args.amount is not None and args.amount >= 1:
         raise GansepError(f"--amount must be in (0, 1), got {args.amount}")
@@ -121,7 +198,7 @@ def _check(args: argparse.Namespace) -> None:
         raise GansepError("--by-folder and --by-name both say what a source is; give one")
 
 
-def _sources(args: argparse.Namespace) -> Mapping[str, Sequence[Path]]:
+def _sources(args: argparse.Namespace) -> Sources:
     """Files or folders of each source."""
     if args.noise:
         args.data = [*args.data, args.noise]
@@ -137,7 +214,7 @@ def _sources(args: argparse.Namespace) -> Mapping[str, Sequence[Path]]:
         check_sources(list(groups))
     except ModelError as error:
         raise DataError(f"{error}; it comes from {asked}") from error
-    if len("-".join(groups)) > LONGEST and not (args.name or args.out):
+    if args.kind == "conditional" and len("-".join(groups)) > LONGEST and not (args.name or args.out):
         raise DataError(f"{asked} finds {len(groups)} sources, too many to call the model by; give it a --name")
     return groups
 
@@ -171,5 +248,6 @@ def _group(pattern: str | None, folder: Path, file: Path) -> str:
 def _config(args: argparse.Namespace) -> SoundConfig:
     from gansep.nets.sound import SoundConfig
 
-    given = {name: getattr(args, name) for name in NETWORK if getattr(args, name) is not None}
-    return checked(SoundConfig, hop=args.hop or args.n_fft // 2, **given)
+    names = (*NETWORK, "domain", "sample_rate")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return checked(SoundConfig, hop=args.hop or given.get("n_fft", SoundConfig.n_fft) // 2, **given)

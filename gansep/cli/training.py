@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from gansep.training.separators import SeparatorSettings
 
 STEPS = 20000  # unless steps or minutes are given
-GAIN_DB = 9.0  # unless given; None in the parser tells that it was not
+# Of mixtures, unless given; None in the parser tells that it was not.
+MIXTURES = {"seconds": 2.0, "gain_db": 9.0, "absent": 0.1, "batch": 16, "rate": 1e-3}
 SEEDS = 2**32  # every generator of random numbers takes those below
 
 
@@ -96,16 +97,16 @@ def add_mixtures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="(default: 16000)")
     parser.add_argument("--licence", default="not stated", help="of the recordings, for the card")
     mixing = parser.add_argument_group("mixtures, made on the fly")
-    mixing.add_argument("--seconds", type=float, default=2.0, metavar="S", help="length of one (default: 2)")
+    mixing.add_argument("--seconds", type=float, metavar="S", help="length of one (default: 2)")
     mixing.add_argument(
         "--snr", nargs=2, type=float, metavar=("LOW", "HIGH"), help="first source over each other, in dB of power"
     )
     mixing.add_argument(
         "--gain-db", type=float, metavar="DB", help="without --snr: of each peak, either way (default: 9)"
     )
-    mixing.add_argument("--absent", type=float, default=0.1, metavar="P", help="chance to be silent (default: 0.1)")
-    mixing.add_argument("--batch", type=int, default=16, metavar="B", help="mixtures a step (default: 16)")
-    mixing.add_argument("--rate", type=float, default=1e-3, metavar="R", help="largest step size (default: 0.001)")
+    mixing.add_argument("--absent", type=float, metavar="P", help="chance to be silent (default: 0.1)")
+    mixing.add_argument("--batch", type=int, metavar="B", help="mixtures a step (default: 16)")
+    mixing.add_argument("--rate", type=float, metavar="R", help="largest step size (default: 0.001)")
     schedule = parser.add_argument_group("training")
     add_schedule(schedule, "a finished model")
 
@@ -146,12 +147,14 @@ def settings_of(args: argparse.Namespace, **more: Any) -> SeparatorSettings:
     check_seed(args)
     if args.snr and args.gain_db is not None:
         raise GansepError("--gain-db and --snr both say how loud the sources are; leave one out")
+    for name, default in MIXTURES.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
     snr: Any = tuple(args.snr) if args.snr else None
-    gain = GAIN_DB if args.gain_db is None else args.gain_db
-    mixing = checked(Mixing, args.seconds, gain, snr, args.absent, **more)
+    mixing = checked(Mixing, args.seconds, args.gain_db, snr, args.absent, **more)
     check_length(args, 1)
     return SeparatorSettings(
-        args.loss,
+        args.loss or "",
         steps_of(args),
         args.minutes,
         args.checkpoint_every or 500,

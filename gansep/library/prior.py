@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,30 @@ class Prior:
         return self.card.kind == "vae"
 
     @property
+    def searchable(self) -> bool:
+        """Whether its sounds have a gradient: all but those whose phases Griffin-Lim finds."""
+        return self.card.config.get("domain", "waveform") == "waveform"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of what its generator can be told to play."""
+        return tuple(self.card.config.get("classes", ()))
+
+    def told(self, name: str) -> Prior:
+        """The same prior, playing one of its classes.
+
+        Raises:
+            ModelError: it has no such class.
+        """
+        from gansep.nets.wavegan import Told
+
+        if name not in self.classes:
+            known = f"one of {', '.join(self.classes)}" if self.classes else "none, as it has no classes"
+            raise ModelError(f"{self.name}: no class {name!r}, expected {known}")
+        generator = self.generator.generator if isinstance(self.generator, Told) else self.generator
+        return replace(self, generator=Told(generator, self.classes.index(name)).eval())
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.generator.parameters()).device
@@ -91,7 +115,10 @@ class Prior:
 
 
 def load_prior(
-    reference: str | Path | Found, library: str | Path | None = None, device: str | torch.device = "cpu"
+    reference: str | Path | Found,
+    library: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    kind: str = "gan",
 ) -> Prior:
     """Load a prior, ready to play.
 
@@ -99,20 +126,22 @@ def load_prior(
         reference: ``drums``, ``gan/drums``, ``vae/drums``, a model folder, or what :func:`find_model` found.
         library: the one given with ``--library``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        kind: of a model that is called by its name alone, ``gan`` or ``vae``.
     Raises:
         ModelError: no such model, or a damaged or foreign one.
     """
     import torch
 
     from gansep.nets.precision import pick_device
-    from gansep.nets.wavegan import Encoder, Generator
+    from gansep.nets.spectrogram import make_generator
+    from gansep.nets.wavegan import Encoder
 
-    found = reference if isinstance(reference, Found) else _find_prior(reference, library)
+    found = reference if isinstance(reference, Found) else _find_prior(reference, library, kind)
     weights = load_weights(found)
     config = _check_prior(found, weights)
     device = pick_device(str(device))
     with torch.random.fork_rng(devices=[]):  # building a network draws random weights, from the caller's dice
-        generator, encoder = Generator(config), Encoder(config) if _part(weights, "encoder") else None
+        generator, encoder = make_generator(config), Encoder(config) if _part(weights, "encoder") else None
     for name, network in (("generator", generator), ("encoder", encoder)):
         if network is not None:
             network.load_state_dict(_part(weights, name))
@@ -120,9 +149,11 @@ def load_prior(
     return Prior(found.name, found.card, generator, encoder)
 
 
-def _find_prior(reference: str | Path, library: str | Path | None) -> Found:
-    """A prior by name, of kind ``gan`` unless the name says ``vae/``, or by its folder."""
-    found = find_model(reference, "gan" if Path(reference).name == str(reference) else None, library)
+def _find_prior(reference: str | Path, library: str | Path | None, kind: str) -> Found:
+    """A prior by its name, with or without its kind, or by its folder."""
+    if kind not in PRIORS:
+        raise ModelError(f"priors are of kind {' or '.join(PRIORS)}, got {kind!r}")
+    found = find_model(reference, kind if Path(reference).name == str(reference) else None, library)
     if found.kind not in PRIORS:
         raise ModelError(
             f"{found.folder}: a model of kind {found.kind}, expected {' or '.join(PRIORS)}; give another one"
@@ -178,13 +209,14 @@ def _check_prior(found: Found, weights: Mapping[str, Tensor]) -> PriorConfig:
     """
     import torch
 
-    from gansep.nets.wavegan import Encoder, Generator, PriorConfig
+    from gansep.nets.spectrogram import make_generator
+    from gansep.nets.wavegan import Encoder, PriorConfig
 
     card = found.card
     try:
         config = PriorConfig(**card.config)
         with torch.device("meta"):
-            networks = {"generator": Generator(config)}
+            networks: dict[str, nn.Module] = {"generator": make_generator(config)}
             networks |= {"encoder": Encoder(config)} if _part(weights, "encoder") else {}
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{found.folder / CARD}: not a prior, its config does not fit ({error})") from error

@@ -12,7 +12,8 @@ import platformdirs
 from gansep.library.card import CARD, WEIGHTS, Found, read_card
 from gansep.types import ModelError, OutputError
 
-TRAINED = ("mask", "mapping", "autoencoder")  # each by a verb of its own, as train-mask; the others by train-prior
+# The verb that trains a kind; train-prior does the others.
+TRAINED = {kind: f"train-{kind}" for kind in ("mask", "mapping", "autoencoder")} | {"vae": "train-autoencoder"}
 
 
 def search_path(library: str | Path | None = None) -> list[tuple[str, Path]]:
@@ -91,7 +92,7 @@ def find_model(reference: str | Path, kind: str | None = "gan", library: str | P
     if path.exists() and (str(reference) != path.name or (path / CARD).exists()):  # not merely a folder of that name
         return _of_kind(_at(path), kind)
     names = sorted({m.name if kind else m.reference for m in find_models(library, kind)})
-    verb = f"train-{kind}" if kind in TRAINED else "train-prior"
+    verb = TRAINED.get(kind or "", "train-prior")
     there = f"installed: {', '.join(names)}" if names else f"none is installed, train one with gansep {verb}"
     raise ModelError(f"no {kind + ' ' if kind else ''}model {str(reference)!r}, by name or as a folder; {there}")
 

@@ -21,6 +21,8 @@ Metrics
 * :func:`measure`: all of these at once, described by :data:`FIGURES`.
 * :func:`stoi`: short-time objective intelligibility of speech [#taal]_, -1 to 1, higher is better; needs pystoi.
 * :func:`pesq`: perceptual evaluation of speech quality [#rix]_ [#itu]_, 1 to 4.64, higher is better; needs pesq.
+* :mod:`gansep.metrics.coverage`: how well a set of made sounds resembles real ones [#naeem]_, higher is better. It has
+  no gradient, and is imported from there, as the module is called like its function.
 * :func:`best_permutation`: which estimate belongs to which reference, for methods without names.
 * :func:`bootstrap_interval`: interval of a mean over groups of figures that resemble each other [#efron]_.
 * :func:`paired_difference`: the same of a difference of two methods, and whether chance explains it [#fisher]_.
@@ -39,6 +41,8 @@ References
 .. [#rix] A. W. Rix, J. G. Beerends, M. P. Hollier and A. P. Hekstra, "Perceptual Evaluation of Speech Quality (PESQ)",
    ICASSP 2001.
 .. [#itu] ITU-T Recommendations P.862 (2001), P.862.1 (2003), narrow band, and P.862.2 (2007), wide band.
+.. [#naeem] M. F. Naeem, S. J. Oh, Y. Uh, Y. Choi and J. Yoo, "Reliable Fidelity and Diversity Metrics for Generative
+   Models", ICML 2020.
 .. [#efron] B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval).
 .. [#fisher] R. A. Fisher, "The Design of Experiments", 1935, section 21 (randomisation test of pairs).
 """

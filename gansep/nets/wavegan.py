@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from gansep.dsp.stft import stft
 
 SEGMENTS = (16384, 32768, 65536)
+DOMAINS = ("waveform", "magnitude")
+MOST_CLASSES = 1024  # no card may ask for a network that fills the machine
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class PriorConfig:
         sample_rate: Hz.
         width: channels of the encoder, a multiple of 16 (its normalisation has 8 groups, also for 3 / 2 of them).
         variational: whether latents are of a normal distribution instead of the box, and the encoder answers with one.
+        domain: ``waveform``, or ``magnitude`` for a variational prior that plays spectra
+            (:mod:`gansep.nets.spectrogram`).
+        classes: names of what a variational generator can be told to play, beside its latents.
     """
 
     dim: int = 32
@@ -39,8 +44,20 @@ class PriorConfig:
     sample_rate: int = 16000
     width: int = 192
     variational: bool = False
+    domain: str = "waveform"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        classes = tuple(self.classes)
+        if isinstance(self.classes, str) or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"classes must be a list of names, got {self.classes!r:.60}")
+        object.__setattr__(self, "classes", classes)
+        if self.domain not in DOMAINS:
+            raise ValueError(f"unknown domain {self.domain!r}; expected one of {', '.join(DOMAINS)}")
+        if not self.variational and (self.domain != "waveform" or self.classes):
+            raise ValueError("only a variational prior plays spectra or is told classes")
+        if len(self.classes) > MOST_CLASSES or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must be different names, at most {MOST_CLASSES}")
         if self.segment not in SEGMENTS:
             raise ValueError(f"segment must be one of {SEGMENTS} samples, got {self.segment}")
         if min(self.dim, self.latent, self.sample_rate) < 1:
@@ -108,13 +125,17 @@ class UpConv1d(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to waveforms. Shape: ``[B, Z]`` to ``[B, segment]``, values in [-1, 1]."""
+    """Latents to waveforms. Shape: ``[B, Z]`` to ``[B, segment]``, values in [-1, 1].
+
+    One with classes may be told the number of one, ``[B]``; -1, and none at all, is for any of them.
+    """
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         strides = _strides(config.segment)
         widths = [config.dim * 2**i for i in range(len(strides) - 1, -1, -1)]
-        self.seed = nn.Linear(config.latent, 16 * widths[0])
+        self.classes = len(config.classes)
+        self.seed = nn.Linear(config.latent + self.classes, 16 * widths[0])
         self.layers = nn.ModuleList(
             UpConv1d(c_in, c_out, stride) for c_in, c_out, stride in zip(widths, [*widths[1:], 1], strides, strict=True)
         )
@@ -122,11 +143,35 @@ class Generator(nn.Module):
         with torch.no_grad():
             self.layers[-1].get_parameter("weight").mul_(0.1)  # start quiet, far from where tanh is flat
 
-    def forward(self, latents: Tensor) -> Tensor:
-        x = self.seed(latents).reshape(latents.shape[0], -1, 16)  # [B, C, 16]
+    def forward(self, latents: Tensor, which: Tensor | None = None) -> Tensor:
+        x = self.seed(told(latents, which, self.classes)).reshape(latents.shape[0], -1, 16)  # [B, C, 16]
         for layer in self.layers:
             x = layer(F.relu(x))
         return torch.tanh(x.squeeze(1).float())
+
+
+def told(latents: Tensor, which: Tensor | None, classes: int) -> Tensor:
+    """Latents with the class beside them, as a 1 among zeros. Shape: ``[B, Z]`` to ``[B, Z + classes]``.
+
+    >>> told(torch.zeros(2, 1), torch.tensor([1, -1]), 3)
+    tensor([[0., 0., 1., 0.],
+            [0., 0., 0., 0.]])
+    """
+    if which is None:
+        return F.pad(latents, (0, classes))
+    return torch.cat([latents, (which[:, None] == torch.arange(classes, device=which.device)).to(latents)], 1)
+
+
+class Told(nn.Module):
+    """A generator that is told one class, whatever the latents. Args: generator; number of the class."""
+
+    def __init__(self, generator: nn.Module, which: int) -> None:
+        super().__init__()
+        self.generator, self.which = generator, which
+
+    def forward(self, latents: Tensor) -> Tensor:
+        which = torch.full((len(latents),), self.which, device=latents.device)
+        return self.generator(latents, which)
 
 
 class Critic(nn.Module):
@@ -195,6 +240,10 @@ class Encoder(nn.Module):
         self.head = nn.Linear(2 * width, config.latent * (2 if config.variational else 1) + 1)
         nn.init.normal_(self.head.weight, std=(2 * width) ** -0.5)  # latents start spread over the box
         nn.init.zeros_(self.head.bias)
+        if config.variational:  # sure of its means at first, or the generator learns to ignore what is mostly noise
+            with torch.no_grad():
+                self.head.weight[config.latent : -1] *= 0.1
+                self.head.bias[config.latent : -1] = -4.0
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         latents, gain, _ = self._answer(mixture)
@@ -213,10 +262,16 @@ class Encoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         y = self.head(F.leaky_relu(self.mix(x.flatten(1)), 0.2)).float()
-        gain = level.squeeze(1) * torch.exp(y[:, -1].clamp(-8, 4))
+        gain = level.squeeze(1) * torch.exp(_leaky_clamp(y[:, -1], -8, 4))
         if self.variational:
-            return y[:, : self.latent], gain, y[:, self.latent : -1].clamp(-12, 4)
+            return y[:, : self.latent], gain, _leaky_clamp(y[:, self.latent : -1], -12, 4)
         return torch.tanh(y[:, :-1]), gain, None
+
+
+def _leaky_clamp(x: Tensor, low: float, high: float) -> Tensor:
+    """``x`` within bounds; beyond them a hundredth of the way on, so that learning finds back."""
+    inside = x.clamp(low, high)
+    return inside + 0.01 * (x - inside)
 
 
 class _Down(nn.Module):

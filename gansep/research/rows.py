@@ -38,6 +38,7 @@ ROWS: dict[str, Row] = {
         Row("gan-prior-fast", "gan-prior:quality=fast"),
         Row("gan-prior-best", "gan-prior:quality=best"),
         Row("gan-prior-raw", "gan-prior", raw=True),
+        Row("vae-prior", "gan-prior:kind=vae"),
         Row("gan-prior-k", "gan-prior", blind=True),
         Row("narayanaswamy2020", _PUBLISHED),
         Row("narayanaswamy2020-raw", _PUBLISHED, raw=True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from gansep.library import (
     save_model,
     writable_library,
 )
+from gansep.library.card import check_sources
 from gansep.losses import multi_resolution_spectral
 from gansep.nets.precision import pick_device
+from gansep.nets.spectrogram import SpectralGenerator
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig, draw_latents
 from gansep.training.data import Augmentation, Clips, draw, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
-from gansep.training.objectives import OBJECTIVES
+from gansep.training.objectives import OBJECTIVES, Objective
 from gansep.training.prior import PriorTraining
 from gansep.training.session import Paths, as_list, claim, curve_of, describe, hear, name_of, run_training
 from gansep.types import GansepError, ModelError
@@ -46,6 +49,7 @@ class PriorSettings:
         config: sizes of the networks. augment: of the windows.
         seed: of weights and draws. device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         init_from: a finished prior to begin with, by name or folder.
+        divergence, warm_up: of the objective ``vae``, unless as :class:`Objective` has them.
         library: the one that ``init_from``, interference and the default place of the result are looked up in.
     """
 
@@ -58,6 +62,8 @@ class PriorSettings:
     seed: int = 0
     device: str = "auto"
     init_from: str | None = None
+    divergence: float | None = None
+    warm_up: int | None = None
     library: Path | None = None
 
     def __post_init__(self) -> None:
@@ -65,11 +71,21 @@ class PriorSettings:
             raise GansepError(f"unknown objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
         if (self.objective == "vae") != self.config.variational:
             raise GansepError("the objective vae is for a variational config, and no other is")
+        if not 0 <= (self.divergence or 0) < math.inf or (self.warm_up or 0) < 0:
+            said = f"got {self.divergence} and {self.warm_up}"
+            raise GansepError(f"the divergence's weight (beta) and its warm_up must not be negative, {said}")
 
     @property
     def kind(self) -> str:
         """Of the model."""
         return "vae" if self.config.variational else "gan"
+
+    @property
+    def goal(self) -> Objective:
+        """What a step does."""
+        goal = OBJECTIVES[self.objective]
+        divergence = goal.divergence if self.divergence is None else self.divergence
+        return replace(goal, divergence=divergence, warm_up=goal.warm_up if self.warm_up is None else self.warm_up)
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,7 @@ class Provenance:
 
 
 def train_prior(
-    data: Paths,
+    data: Paths | Mapping[str, Paths],
     name: str | None = None,
     settings: PriorSettings | None = None,
     *,
@@ -103,7 +119,8 @@ def train_prior(
     """Train a prior of one source and save it.
 
     Args:
-        data: sound files or folders of one source.
+        data: sound files or folders of one source; of each of its classes, by name, for a variational prior whose
+            decoder is told which.
         name: of the source; the folder's name unless given.
         settings: sizes, objective, when to stop.
         interference: folders (or lists of files) of other sounds for the encoder's mixtures. Unless given: samples
@@ -116,6 +133,7 @@ def train_prior(
         The model's folder.
     Raises:
         DataError: no such path, no audio, too little sound.
+        GansepError: classes without a name for the source, or for a prior that is not variational.
         ModelError: weights to begin with that are missing, damaged or of other sizes.
         OutputError: a folder that cannot be written, or that holds a prior which is not to be resumed.
         TrainingError: losses not finite, silence, collapse; the last good weights are kept.
@@ -123,30 +141,40 @@ def train_prior(
     """
     say = on_event or (lambda event: None)
     settings, provenance = settings or PriorSettings(), provenance or Provenance()
-    paths = as_list(data)
-    name = name or name_of(paths)
+    parts = [as_list(some) for some in (data.values() if isinstance(data, Mapping) else [data])]
+    if isinstance(data, Mapping):
+        settings = replace(settings, config=_with_classes(settings.config, list(data), name))
+    name = name or name_of(parts[0])
     card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
     card = replace(card, kind=settings.kind)
     folder = Path(out) if out else writable_library(settings.library) / settings.kind / name
     schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
     claim(folder, resume)
     begin = _finished_weights(settings) if settings.init_from else None
-    clips = hear(paths, settings.config.sample_rate, say)
+    clips = [hear(paths, settings.config.sample_rate, say) for paths in parts]
     others = _interference(interference, name, settings)
-    goal, device = OBJECTIVES[settings.objective], pick_device(settings.device)
+    device = pick_device(settings.device)
     training = PriorTraining(
-        clips, others, settings.config, goal, settings.augment, settings.seed, device, settings.steps
+        clips, others, settings.config, settings.goal, settings.augment, settings.seed, device, settings.steps
     )
     if begin is not None:
         training.start_from(begin)
-    say(describe(name, clips))
+    for part, sounds in zip(settings.config.classes or (name,), clips, strict=True):
+        say(describe(part, sounds))
     return run_training(training, schedule, folder, _Keeper(folder, card, training, settings, provenance), resume, say)
+
+
+def _with_classes(config: PriorConfig, classes: list[str], name: str | None) -> PriorConfig:
+    if not config.variational or not name:
+        raise GansepError("classes need a variational config and a name for the source they are of")
+    check_sources(classes)
+    return replace(config, classes=tuple(classes))
 
 
 def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
     """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
     found = find_model(str(settings.init_from), settings.kind, settings.library)
-    ours, theirs = settings.config.to_json(), {"variational": False} | dict(found.card.config)
+    ours, theirs = settings.config.to_json(), replace(PriorConfig(), **found.card.config).to_json()
     wrong = [name for name in ours if name != "sample_rate" and theirs.get(name) != ours[name]]
     if wrong:
         said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
@@ -219,7 +247,7 @@ class _Keeper:
             half=True,
         )
 
-    def _figures(self, generator: Generator, encoder: Encoder | None) -> dict[str, float]:
+    def _figures(self, generator: Generator | SpectralGenerator, encoder: Encoder | None) -> dict[str, float]:
         """How near the prior comes to sounds that were held out, clean and through the encoder."""
         if self.held_out is None or encoder is None:
             return {}

@@ -50,7 +50,7 @@ class Objective:
     adversarial_from: int = 0
     box: float = 1.0
     gain: float = 0.3
-    divergence: float = 0.1
+    divergence: float = 0.005
     warm_up: int = 1000
 
 

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from gansep.dsp.stft import stft
 from gansep.losses import adversarial, multi_resolution_spectral
 from gansep.nets.precision import autocast
+from gansep.nets.spectrogram import SpectralGenerator, levels_of, make_generator
 from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig, draw_latents
 from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
 from gansep.training.objectives import Objective
+
+UNTOLD = 0.2  # share of sounds whose class a generator with classes is not told, so that it can do without
 
 
 @dataclass
@@ -22,14 +25,15 @@ class PriorTraining:
     """Everything that changes while a prior is trained; :meth:`step` changes it.
 
     Attributes:
-        clips: the source. others: sounds that stand for the rest of a mixture; may be empty.
+        sounds: the source, class by class in the order of the config's if it has some.
+        others: sounds that stand for the rest of a mixture; may be empty.
         config, objective, augment: settings.
         seed: of weights and of every draw.
         horizon: steps of the whole training; over the last third the step size falls to a tenth. ``None``: never.
         decay: of the averaged weights.
     """
 
-    clips: Clips
+    sounds: Clips | Sequence[Clips]
     others: Sequence[Clips]
     config: PriorConfig
     objective: Objective
@@ -40,9 +44,13 @@ class PriorTraining:
     decay: float = 0.998
 
     def __post_init__(self) -> None:
+        self.parts = [self.sounds] if isinstance(self.sounds, Clips) else list(self.sounds)
+        if len(self.parts) != max(1, len(self.config.classes)):
+            raise ValueError(f"expected sounds of {max(1, len(self.config.classes))} classes, got {len(self.parts)}")
+        self.clips = self.parts[0] if len(self.parts) == 1 else Clips.joined(self.parts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.nets = nn.ModuleDict({"generator": Generator(self.config), "critic": Critic(self.config)})
+            self.nets = nn.ModuleDict({"generator": make_generator(self.config), "critic": Critic(self.config)})
             if self.objective.reconstruct:
                 self.nets["encoder"] = Encoder(self.config)
         self.nets.to(self.device)
@@ -95,7 +103,22 @@ class PriorTraining:
         return self.objective.batch // 2 if self.objective.reconstruct else self.objective.batch
 
     def _real(self, count: int) -> Tensor:
-        return draw(self.clips, count, self.config.segment, self.random, self.augment).to(self.device)
+        return self._drawn(count)[0]
+
+    def _drawn(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """Sounds of the source, and the class of each, -1 where it is not told. Shape: ``[B, segment]`` and ``[B]``."""
+        segment = self.config.segment
+        if len(self.parts) == 1:
+            which, waves = None, draw(self.parts[0], count, segment, self.random, self.augment)
+        else:
+            which = torch.randint(len(self.parts), (count,), generator=self.random).sort().values
+            sizes = which.bincount(minlength=len(self.parts)).tolist()
+            drawn = zip(self.parts, sizes, strict=True)
+            waves = torch.cat([draw(part, n, segment, self.random, self.augment) for part, n in drawn if n])
+        if self.config.classes:
+            which = torch.zeros(count, dtype=torch.long) if which is None else which
+            which = torch.where(torch.rand(count, generator=self.random) < UNTOLD, -1, which).to(self.device)
+        return waves.to(self.device), which
 
     def _latents(self, count: int) -> Tensor:
         return draw_latents(self.config, count, self.random).to(self.device)
@@ -139,14 +162,25 @@ class PriorTraining:
 
     def _reconstruction(self) -> dict[str, Tensor]:
         count = self.objective.batch
-        source = self._real(count)
+        source, which = self._drawn(count)
         mixture, gain, present = (part.to(self.device) for part in self._mix(source.cpu()))
         latents, heard, strangeness = self._heard(mixture)
-        estimate = self._generator(latents)
-        spectral = (multi_resolution_spectral(estimate, source) * present).sum() / present.sum().clamp_min(1)
+        missed = self._missed(latents, which, source)
+        spectral = (missed * present).sum() / present.sum().clamp_min(1)
         error = (heard / gain).log()
         error = torch.where(present > 0, error.abs(), error.clamp_min(0))  # an absent source may be as low as it likes
         return {"spectral": spectral, "gain": error.mean()} | strangeness
+
+    def _missed(self, latents: Tensor, which: Tensor | None, source: Tensor) -> Tensor:
+        """How far what the generator plays is from the source. Shape: ``[B]``."""
+        generator = self.nets["generator"]
+        if isinstance(generator, SpectralGenerator):
+            with autocast(self.device):
+                levels = generator.levels(latents, which)
+            return (levels - levels_of(source)).square().mean((1, 2))
+        with autocast(self.device):
+            estimate = generator(latents, which)
+        return multi_resolution_spectral(estimate, source)
 
     def _heard(self, mixture: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Latents near the encoder's answer, its gain, and how far its answers are from the latents' distribution."""
@@ -203,10 +237,10 @@ class PriorTraining:
         """Averaged weights of generator and encoder, as a prior is saved."""
         return dict(self.average)
 
-    def networks(self, device: torch.device | None = None) -> tuple[Generator, Encoder | None]:
+    def networks(self, device: torch.device | None = None) -> tuple[Generator | SpectralGenerator, Encoder | None]:
         """Generator and encoder with averaged weights, ready to play, on the training's device unless one is given."""
         with torch.random.fork_rng(devices=[]):
-            generator = Generator(self.config)
+            generator = make_generator(self.config)
             encoder = Encoder(self.config) if "encoder" in self.nets else None
         for name, network in (("generator", generator), ("encoder", encoder)):
             if network is not None:
@@ -224,7 +258,8 @@ class PriorTraining:
         if encoder is not None:
             windows = draw(self.clips, 16, self.config.segment, random, self.augment)
             latents, _ = encoder(windows.to(self.device))
-        waves = generator(latents)
+        which = torch.arange(16, device=self.device) % len(self.config.classes) if self.config.classes else None
+        waves = generator(latents, which)
         if not waves.isfinite().all():
             return "the generator's output is not finite"
         if waves.square().mean().sqrt() < 1e-4:

@@ -15,8 +15,9 @@ from gansep.backends import load_separator
 from gansep.backends.gan_prior import RECIPES, GanPrior, Recipe, explained, recipe_for
 from gansep.inversion.descent import Settings
 from gansep.inversion.objective import Value
-from gansep.library import Prior, load_prior
-from gansep.nets.wavegan import PriorConfig
+from gansep.library import Card, Prior, load_prior, save_model
+from gansep.nets.spectrogram import make_generator
+from gansep.nets.wavegan import Encoder, PriorConfig
 from gansep.types import Estimates, ModelError, Separator
 
 MakePrior = Callable[..., Path]
@@ -165,12 +166,45 @@ def test_wrong_shapes(priors: list[Prior], shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("change", [{"sample_rate": 8000}, {"segment": 32768}])
 def test_priors_that_cannot_be_combined(
-    tmp_path: Path, make_prior: MakePrior, priors: list[Prior], change: dict[str, int]
+    tmp_path: Path, make_prior: MakePrior, priors: list[Prior], change: dict[str, Any]
 ) -> None:
     make_prior(tmp_path, "odd", config=PriorConfig(dim=1, latent=16, width=16, **change))
     with pytest.raises(ModelError, match=r"cannot be combined.*tone: 16000 Hz, 16384 samples. odd: "):
         GanPrior([priors[0], load_prior("odd", tmp_path)])
     GanPrior([load_prior("odd", tmp_path)])
+
+
+def make_variational(library: Path, name: str, **settings: Any) -> Prior:
+    """A variational prior with random weights."""
+    config = PriorConfig(dim=1, latent=4, width=16, variational=True, **settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = {"generator": make_generator(config), "encoder": Encoder(config)}
+    weights = {f"{part}.{key}": value for part, net in networks.items() for key, value in net.state_dict().items()}
+    save_model(library / name, weights, Card(name, config.to_json(), 16000, SEGMENT, (name,), "vae"))
+    return load_prior(library / name)
+
+
+def test_no_search_follows_a_prior_that_plays_spectra(tmp_path: Path, priors: list[Prior]) -> None:
+    spectra = make_variational(tmp_path, "spectra", domain="magnitude")
+    for some in ([spectra], [*priors, spectra]):
+        with pytest.raises(ModelError, match=r"^spectra plays spectra, which no search can follow; give one of wave"):
+            GanPrior(some)
+
+
+def test_a_prior_of_classes_is_searched_with_the_one_it_is_told(tmp_path: Path, mixture: Tensor) -> None:
+    prior = make_variational(tmp_path, "voices", classes=("ann", "bob"))
+    whole, *told = (GanPrior([one], steps(0))(mixture).waves for one in (prior, prior.told("ann"), prior.told("bob")))
+    assert prior.encoder is not None
+    with torch.no_grad():
+        latents = prior.space.project(prior.encoder(mixture)[0])
+        for waves, which in ((whole, -1), (told[0], 0), (told[1], 1)):
+            expected = prior.generator(latents, torch.full((3,), which))
+            similarity = torch.cosine_similarity(waves[:, 0], expected)
+            assert similarity.min() > 0.999, which
+    assert (torch.cosine_similarity(whole, told[0], -1) < 0.999).all()
+    improved = GanPrior([prior.told("bob")], steps(4))(mixture).stats["total"]
+    assert (improved.amin(1) < improved[:, 0]).all()
 
 
 def test_bad_settings(priors: list[Prior]) -> None:

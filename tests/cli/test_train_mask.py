@@ -17,7 +17,7 @@ from gansep.cli.train_mask import FEATURES as OFFERED_FEATURES
 from gansep.cli.train_mask import LOSSES as OFFERED_LOSSES
 from gansep.cli.train_mask import NETWORKS as OFFERED_NETWORKS
 from gansep.cli.train_mask import TARGETS as OFFERED_TARGETS
-from gansep.cli.training import GAIN_DB
+from gansep.cli.training import MIXTURES
 from gansep.library import find_model, load_separation, read_card, verify
 from gansep.library import search as search_module
 from gansep.nets.masknet import OF_MASKS, OF_SIGNALS, TARGETS
@@ -54,7 +54,7 @@ def test_flags_offer_what_there_is() -> None:
     assert set(OFFERED_NETWORKS) == set(NETWORKS)
     assert set(OFFERED_FEATURES) == set(FEATURES)
     assert NetConfig(**DEFAULTS) == NetConfig()  # type: ignore[arg-type]
-    assert Mixing(gain_db=GAIN_DB) == Mixing()
+    assert Mixing(MIXTURES["seconds"], MIXTURES["gain_db"], absent=MIXTURES["absent"]) == Mixing()
     assert {domain: set(losses) for domain, losses in OFFERED_OF_MAPPINGS.items()} == {
         "spectral": set(SPECTRAL_LOSSES),
         "waveform": set(WAVEFORM_LOSSES),

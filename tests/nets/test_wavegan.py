@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig, UpConv1d, phase_shuffle
+from gansep.nets.wavegan import (
+    MOST_CLASSES,
+    Critic,
+    Encoder,
+    Generator,
+    PriorConfig,
+    Told,
+    UpConv1d,
+    phase_shuffle,
+    told,
+)
 
 TINY = PriorConfig(dim=1, latent=5, width=16)
+VARIATIONAL = PriorConfig(dim=1, latent=5, width=16, variational=True)
+WITH_CLASSES = PriorConfig(dim=1, latent=5, width=16, variational=True, classes=("a", "b", "c"))
 
 
 @pytest.fixture(autouse=True)
@@ -176,16 +192,153 @@ def test_the_encoder_answers_to_silence_and_stays_in_the_box() -> None:
         assert latents.abs().max() > 0.99
 
 
+# Variational priors
+
+
+def answering(mean: float, spread: float, gain: float) -> Encoder:
+    """A variational encoder whose last layer says the same of every mixture."""
+    encoder = Encoder(VARIATIONAL)
+    with torch.no_grad():
+        encoder.head.weight.zero_()
+        encoder.head.bias.copy_(torch.tensor([mean] * 5 + [spread] * 5 + [gain]))
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("spread", "gain", "expected"),
+    [
+        (-3.0, 2.0, (-3.0, 2.0)),
+        (4.0, -8.0, (4.0, -8.0)),
+        (6.0, 9.0, (4.02, 4.05)),  # beyond their bounds a hundredth of the way on
+        (-20.0, -10.0, (-12.08, -8.02)),
+    ],
+)
+def test_variances_and_gains_are_bounded_but_find_back(
+    spread: float, gain: float, expected: tuple[float, float]
+) -> None:
+    encoder, mixture = answering(7.0, spread, gain), noise(2, 16384)
+    level = mixture.square().mean(-1).sqrt()
+    means, spreads, gains = encoder.distribution(mixture)
+    assert (means == 7).all()  # which have none
+    torch.testing.assert_close(spreads, torch.full((2, 5), expected[0]))
+    torch.testing.assert_close((gains / level).log(), torch.full((2,), expected[1]))
+    (spreads.sum() + gains.log().sum()).backward()
+    gradient = encoder.head.bias.grad
+    assert gradient is not None
+    slopes = [2.0 if said == bounded else 0.02 for said, bounded in zip((spread, gain), expected, strict=True)]
+    torch.testing.assert_close(gradient, torch.tensor([0.0] * 5 + [slopes[0]] * 5 + [slopes[1]]))
+
+
+def test_within_the_bounds_an_encoder_answers_as_its_last_layer_says() -> None:
+    """As priors do that were trained when the bounds were hard."""
+    mixture = 0.1 * noise(3, 16384)
+    level = mixture.square().mean(-1).sqrt()
+    for config in (TINY, VARIATIONAL):
+        encoder, said = Encoder(config), []
+        encoder.head.register_forward_hook(lambda layer, heard, answer, into=said: into.append(answer))
+        with torch.no_grad():
+            latents, gain = encoder(mixture)
+            (y,) = said
+            assert y[:, -1].min() > -8 and y[:, -1].max() < 4
+            assert torch.equal(gain, level * y[:, -1].exp())
+            assert torch.equal(latents, y[:, :5] if config.variational else torch.tanh(y[:, :5]))
+            if config.variational:
+                assert torch.equal(encoder.distribution(mixture)[1], y[:, 5:10])
+
+
+def test_a_young_variational_encoder_is_sure_of_its_means() -> None:
+    """Their deviation is far below that of the means over sounds, or the generator would hear mostly noise."""
+    encoder = Encoder(PriorConfig(dim=1, latent=64, width=16, variational=True))
+    sounds = noise(8, 16384) * torch.linspace(0, 1, 16384) ** torch.arange(8.0)[:, None]
+    with torch.no_grad():
+        means, spreads, _ = encoder.distribution(sounds)
+    deviations = (spreads / 2).exp()
+    assert abs(float(deviations.mean()) - math.exp(-2)) < 0.02
+    assert means.square().mean().sqrt() > 3 * deviations.mean()
+
+
+def test_no_class_is_zeros_beside_the_latents() -> None:
+    latents = noise(2, 5)
+    plain = torch.cat([latents, torch.zeros(2, 3)], 1)
+    assert torch.equal(told(latents, None, 3), plain)
+    assert torch.equal(told(latents, torch.tensor([-1, -1]), 3), plain)
+    assert torch.equal(told(latents, None, 0), latents)
+    half = told(latents.half(), torch.tensor([2, 0]), 3)
+    assert half.dtype == torch.float16  # as the latents
+    assert half[:, 5:].tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_a_class_is_a_bias_of_its_own_and_none_is_no_bias() -> None:
+    generator, latents = Generator(WITH_CLASSES), noise(3, 5)
+    with torch.no_grad():
+        untold = generator(latents)
+        assert torch.equal(generator(latents, torch.tensor([-1, -1, -1])), untold)
+        played = generator(latents, torch.tensor([1, -1, 0]))
+        torch.testing.assert_close(played[1], untold[1])
+        for row, which in ((0, 1), (2, 0)):
+            assert (played[row] - untold[row]).abs().max() > 0.01
+            biased = Generator(WITH_CLASSES)
+            biased.load_state_dict(generator.state_dict())
+            biased.seed.bias.add_(generator.seed.weight[:, 5 + which])
+            torch.testing.assert_close(played[row], biased(latents)[row], atol=1e-5, rtol=0)
+
+
+def test_a_generator_without_classes_has_the_weights_of_before() -> None:
+    shapes = {name: value.shape for name, value in Generator(VARIATIONAL).state_dict().items()}
+    assert shapes == {name: value.shape for name, value in Generator(TINY).state_dict().items()}
+    assert Generator(WITH_CLASSES).seed.weight.shape == (256, 5 + 3)
+
+
+def test_a_generator_that_is_told_once_plays_that_class_and_passes_gradients() -> None:
+    generator = Generator(WITH_CLASSES)
+    latents = noise(2, 5).requires_grad_()
+    played = Told(generator, 2)(latents)
+    assert torch.equal(played, generator(latents, torch.tensor([2, 2])))
+    (gradient,) = torch.autograd.grad(played.square().sum(), latents)
+    assert (gradient.abs() > 0).all()
+
+
+# Configurations
+
+
 @pytest.mark.parametrize(
     "sizes",
     [{"segment": 16000}, {"segment": 0}, {"dim": 0}, {"latent": 0}, {"width": 0}, {"width": 24}, {"sample_rate": 0}],
 )
-def test_bad_sizes_are_refused(sizes: dict[str, int]) -> None:
+def test_bad_sizes_are_refused(sizes: dict[str, Any]) -> None:
     name, value = next(iter(sizes.items()))
     with pytest.raises(ValueError, match=rf"{name}.*got.*{value}"):
         PriorConfig(**sizes)
 
 
-def test_a_config_survives_its_json() -> None:
-    config = PriorConfig(dim=3, latent=9, segment=65536, sample_rate=8000, width=32)
-    assert PriorConfig(**config.to_json()) == config
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"variational": True, "domain": "mel"}, "unknown domain 'mel'; expected one of waveform, magnitude"),
+        ({"domain": "magnitude"}, "only a variational prior plays spectra or is told classes"),
+        ({"classes": ("a", "b")}, "only a variational prior plays spectra or is told classes"),
+        ({"variational": True, "classes": ("a", "b", "a")}, f"classes must be different names, at most {MOST_CLASSES}"),
+        ({"variational": True, "classes": map(str, range(MOST_CLASSES + 1))}, "classes must be different names"),
+    ],
+)
+def test_bad_domains_and_classes_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        PriorConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PriorConfig(dim=3, latent=9, segment=65536, sample_rate=8000, width=32),
+        PriorConfig(variational=True, domain="magnitude", classes=("a", "b")),
+        PriorConfig(variational=True, classes=tuple(map(str, range(MOST_CLASSES)))),
+    ],
+)
+def test_a_config_survives_its_json(config: PriorConfig) -> None:
+    read = PriorConfig(**json.loads(json.dumps(config.to_json())))
+    assert read == config and hash(read) == hash(config)
+
+
+def test_a_config_of_before_plays_waveforms_and_has_no_classes() -> None:
+    older = PriorConfig(dim=1, latent=5, segment=16384, sample_rate=16000, width=16)
+    assert (older.variational, older.domain, older.classes) == (False, "waveform", ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ import torch
 from gansep import load_prior, train_prior
 from gansep.library import Prior, read_card
 from gansep.library import search as search_module
+from gansep.nets import spectrogram
+from gansep.nets.sound import griffin_lim
 from gansep.nets.wavegan import PriorConfig
 from gansep.training.api import LEVEL, PriorSettings, Provenance
-from gansep.training.data import load_clips
+from gansep.training.data import Clips, load_clips
+from gansep.training.journal import Journal
 from gansep.training.loop import Progress
-from gansep.training.objectives import OBJECTIVES
+from gansep.training.objectives import OBJECTIVES, Objective
 from gansep.training.prior import PriorTraining
 from gansep.types import DataError, GansepError, ModelError, OutputError, TrainingError
 
 MakePrior = Callable[..., Path]
 TINY = PriorConfig(dim=1, latent=16, width=16)
+VARIATIONAL = PriorConfig(dim=1, latent=16, width=16, variational=True)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +65,7 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
     assert folder == settings.library / "gan" / "hits"  # type: ignore[operator]
     card = read_card(folder)
     assert (card.name, card.kind, card.sources) == ("hits", "gan", ("hits",))
-    assert (card.sample_rate, card.segment, dict(card.config)) == (16000, 16384, TINY.to_json())
+    assert (card.sample_rate, card.segment, PriorConfig(**card.config)) == (16000, 16384, TINY)
     assert (card.data, card.data_licence, card.licence) == (words.data, "CC0-1.0", "MIT")
     assert (card.seed, card.level) == (3, LEVEL)
     assert card.data_sha256 == load_clips([data], 16000).sha256
@@ -95,7 +100,7 @@ def weights(folder: Path) -> bytes:
 
 
 def test_a_variational_prior(data: Path, settings: PriorSettings) -> None:
-    wanted = replace(settings, objective="vae", config=replace(TINY, variational=True))
+    wanted = replace(settings, objective="vae", config=VARIATIONAL)
     folder = train_prior(data, settings=wanted)
     assert folder == settings.library / "vae" / "hits"  # type: ignore[operator]
     card = read_card(folder)
@@ -113,6 +118,140 @@ def test_a_variational_objective_needs_a_variational_config() -> None:
     for objective, variational in (("vae", False), ("default", True)):
         with pytest.raises(GansepError, match="the objective vae is for a variational config, and no other is"):
             PriorSettings(objective, config=replace(TINY, variational=variational))
+
+
+# Classes, spectra and the objective of variational priors
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than these trainings, as phases do."""
+    monkeypatch.setattr(Journal, "write", lambda *_: None)
+    monkeypatch.setattr(spectrogram, "griffin_lim", partial(griffin_lim, iterations=1))
+
+
+@pytest.fixture
+def vae(settings: PriorSettings) -> PriorSettings:
+    return replace(settings, objective="vae", config=VARIATIONAL, steps=1)
+
+
+@pytest.fixture
+def classes(data: Path, tmp_path: Path) -> dict[str, Any]:
+    """High sounds, one of which is broken, and low ones, as files."""
+    files = sorted(data.iterdir())
+    (tmp_path / "broken.wav").write_text("no sound")
+    soundfile.write(tmp_path / "high.wav", np.random.default_rng(1).uniform(-1, 1, 6 * 16000), 16000)
+    return {"high": [tmp_path / "high.wav", tmp_path / "broken.wav"], "low": files}
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_prior_of_classes_and_its_card(
+    classes: dict[str, Any], vae: PriorSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[PriorTraining] = []
+    step = PriorTraining.step
+    monkeypatch.setattr(PriorTraining, "step", lambda self, number: (heard.append(self), step(self, number))[1])
+    events: list[Progress | str] = []
+    folder = train_prior(classes, "hits", vae, on_event=events.append)
+    card = read_card(folder)
+    assert PriorConfig(**card.config) == replace(VARIATIONAL, classes=("high", "low"))
+    assert (card.name, card.sources, card.extra["seconds_of_sound"]) == ("hits", ("hits",), 12)
+    prior = load_prior(folder)
+    assert prior.classes == ("high", "low")
+    assert not torch.equal(prior.told("high").sample(2), prior.told("low").sample(2))
+    parts = [load_clips(classes[name], 16000) for name in ("high", "low")]
+    assert [part.sha256 for part in heard[0].parts] == [part.sha256 for part in parts]
+    assert card.data_sha256 == Clips.joined(parts).sha256
+    lines = [event for event in events if isinstance(event, str)]
+    assert "broken.wav" in lines[0] and lines[0].startswith("skipped ")
+    assert lines[1:3] == ["high: 6 s of sound in 1 files", "low: 6 s of sound in 6 files"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_prior_that_plays_spectra_and_its_card(data: Path, vae: PriorSettings) -> None:
+    wanted = replace(vae, config=replace(VARIATIONAL, domain="magnitude"))
+    words = Provenance(held_out=[data])
+    folder = train_prior(data, settings=wanted, provenance=words)
+    card = read_card(folder)
+    assert (card.kind, card.config["domain"]) == ("vae", "magnitude")
+    assert card.metrics["held_out_spectral_distance"] > 0
+    prior = load_prior(folder)
+    assert not prior.searchable
+    assert torch.equal(prior.sample(2), prior.sample(2)) and prior.sample(2).shape == (2, 16384)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_with_classes_resumed_is_as_uninterrupted(classes: dict[str, Any], vae: PriorSettings, tmp_path: Path) -> None:
+    wanted = replace(vae, steps=4)
+    whole = train_prior(classes, "hits", wanted, out=tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        train_prior(classes, "hits", wanted, out=tmp_path / "parts", on_event=stop_at(3))
+    with pytest.raises(ModelError, match="other"):
+        turned = dict(reversed(classes.items()))
+        train_prior(turned, "hits", wanted, out=tmp_path / "parts", resume=True)
+    parts = train_prior(classes, "hits", wanted, out=tmp_path / "parts", resume=True)
+    assert weights(parts) == weights(whole)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_begin_with_a_prior_of_the_same_classes(
+    data: Path, classes: dict[str, Any], vae: PriorSettings, tmp_path: Path
+) -> None:
+    begin = train_prior(classes, "begin", replace(vae, seed=9), out=tmp_path / "begin")
+    begun = replace(vae, init_from=str(begin))
+    own, next_ = (
+        load_prior(folder).generator.get_parameter("seed.weight")
+        for folder in (begin, train_prior(classes, "a", begun))
+    )
+    assert (own - next_).abs().mean() < 0.01 < own.abs().mean()
+    with pytest.raises(ModelError, match=r"sizes differ \(classes is \('high', 'low'\), wanted \(\)\)"):
+        train_prior(data, "b", begun)
+    with pytest.raises(ModelError, match=r"sizes differ.*domain is waveform, wanted magnitude"):
+        train_prior(classes, "b", replace(begun, config=replace(VARIATIONAL, domain="magnitude")))
+
+
+def test_classes_that_cannot_be(data: Path, vae: PriorSettings, settings: PriorSettings, tmp_path: Path) -> None:
+    for names, name, wanted, said in (
+        (["a", "b"], "hits", settings, "classes need a variational config and a name for the source"),
+        (["a", "b"], None, vae, "classes need a variational config and a name for the source"),
+        (["a", "residual"], "hits", vae, "'residual' is taken"),
+        (["a,b"], "hits", vae, "have no comma, got 'a,b'"),
+    ):
+        with pytest.raises(GansepError, match=said):
+            train_prior(dict.fromkeys(names, data), name, wanted, out=tmp_path / "new" / "out")
+    with pytest.raises(DataError, match="no such file or folder"):
+        train_prior({"a": data, "b": tmp_path / "missing"}, "hits", vae, out=tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_divergence_and_its_warm_up_are_the_objective_s_unless_given(vae: PriorSettings) -> None:
+    shipped = OBJECTIVES["vae"]
+    assert vae.goal == shipped and (shipped.divergence, shipped.warm_up) == (Objective.divergence, Objective.warm_up)
+    assert replace(vae, divergence=0.5).goal == replace(shipped, divergence=0.5)
+    assert replace(vae, divergence=0, warm_up=0).goal == replace(shipped, divergence=0, warm_up=0)
+    for wrong in ({"divergence": -0.1}, {"warm_up": -1}):
+        with pytest.raises(GansepError, match="its warm_up must not be negative, got"):
+            replace(vae, **wrong)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_has_the_divergence_that_is_asked_for(
+    data: Path, vae: PriorSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals: list[Objective] = []
+    create = PriorTraining.__post_init__
+    monkeypatch.setattr(PriorTraining, "__post_init__", lambda self: (goals.append(self.objective), create(self))[1])
+    train_prior(data, settings=replace(vae, divergence=0.5, warm_up=7))
+    assert [(goal.divergence, goal.warm_up) for goal in goals] == [(0.5, 7)]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_divergence_that_is_no_number_is_refused(vae: PriorSettings, wrong: float) -> None:
+    with pytest.raises(GansepError, match="divergence"):
+        replace(vae, divergence=wrong)
+
+
+# Resuming
 
 
 def test_resumed_is_as_uninterrupted(data: Path, settings: PriorSettings, tmp_path: Path) -> None:

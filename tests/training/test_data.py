@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_what_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message) as error:
             load_clips([path], RATE)
         assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_joined_clips_are_those_of_all_in_their_order() -> None:
+    first = replace(clips_of(tone(2)[0], torch.cat([torch.zeros(500), tone(1)[0]])), sha256="1", skipped=("a: silent",))
+    second = replace(clips_of(tone(4, frequency=3_000)[0]), sha256="2", skipped=("b: broken", "c: silent"))
+    both = Clips.joined([first, second])
+    assert [len(wave) for wave in both.waves] == [16_000, 8_500, 32_000] and both.seconds == 7.0625
+    assert all(map(torch.equal, both.waves, (*first.waves, *second.waves)))
+    assert both.active == (*first.active, *second.active) and both.active[1][0] >= 500
+    assert (both.sample_rate, both.skipped) == (RATE, ("a: silent", "b: broken", "c: silent"))
+    assert both.sha256 == hashlib.sha256(b"12").hexdigest() != Clips.joined([second, first]).sha256
 
 
 # Drawing

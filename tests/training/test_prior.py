@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from gansep.losses import adversarial, multi_resolution_spectral
-from gansep.nets.wavegan import Critic, Encoder, Generator
-from gansep.training.data import Augmentation
+from gansep.nets import spectrogram
+from gansep.nets.sound import griffin_lim
+from gansep.nets.spectrogram import SpectralGenerator, levels_of
+from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig
+from gansep.training.data import Augmentation, Clips
+from gansep.training.loop import Schedule, train
 from gansep.training.objectives import OBJECTIVES
-from gansep.training.prior import PriorTraining
+from gansep.training.prior import UNTOLD, PriorTraining
 
 MakeTraining = Callable[..., PriorTraining]
 
@@ -251,3 +258,149 @@ def test_divergence_weighs_more_and_more(make_training: MakeTraining) -> None:
     for training in (heavy, light):
         training.step(10)
     assert not all(map(torch.equal, *(t.average.values() for t in (heavy, light))))
+
+
+# Classes
+
+
+def tone(frequency: float) -> Clips:
+    wave = 32767 * torch.sin(2 * math.pi * frequency * torch.arange(40_000) / 16_000)
+    return Clips((wave.to(torch.int16),), ((0, 40_000),), 16_000, f"tone of {frequency} Hz", ())
+
+
+def told(*sounds: Clips, domain: str = "waveform", names: str = "abc", dim: int = 1, **changes: float) -> PriorTraining:
+    """A small variational training of which every sound is a class; ``changes`` are the objective's."""
+    config = PriorConfig(
+        dim=dim, latent=8, width=16, variational=True, domain=domain, classes=tuple(names[: len(sounds)])
+    )
+    goal = replace(OBJECTIVES["vae"], **{"batch": 4, **changes})  # type: ignore[arg-type]
+    return PriorTraining(sounds, [], config, goal, Augmentation(tilt_db=0.0))
+
+
+def centroids(waves: Tensor) -> Tensor:
+    """In Hz."""
+    power = torch.fft.rfft(waves * torch.hann_window(waves.shape[-1])).abs().square()
+    return (power @ torch.linspace(0, 8000, power.shape[-1])) / power.sum(-1)
+
+
+def test_windows_are_of_the_class_that_is_told() -> None:
+    waves, which = told(tone(300), tone(1000), tone(4000))._drawn(300)
+    assert which is not None and waves.shape == (300, 16384)
+    heard = torch.bucketize(centroids(waves), torch.tensor([550.0, 2000.0]))  # bends go up to a seventh of an octave
+    untold = which < 0
+    assert torch.equal(which[~untold], heard[~untold])
+    assert set(which[untold].tolist()) == {-1}
+    assert 0.12 < float(untold.float().mean()) < 0.28 and UNTOLD == 0.2
+    assert heard.bincount().min() > 70  # all alike
+    assert set(heard[untold].tolist()) == {0, 1, 2}  # which class it is does not tell whether it is told
+
+
+def test_one_class_is_told_and_none_is_not() -> None:
+    _, which = told(tone(300))._drawn(200)
+    assert which is not None and set(which.tolist()) == {0, -1}
+    assert 0.12 < float((which < 0).float().mean()) < 0.28
+
+
+def test_a_source_without_classes_is_drawn_as_ever(make_training: MakeTraining) -> None:
+    training, again = make_training("vae"), make_training("vae")
+    waves, which = training._drawn(4)
+    assert which is None and torch.equal(waves, again._real(4))
+
+
+def test_there_must_be_sounds_of_every_class() -> None:
+    with pytest.raises(ValueError, match="expected sounds of 2 classes, got 3"):
+        told(tone(300), tone(1000), tone(4000), names="ab")
+    config = PriorConfig(dim=1, latent=8, width=16)
+    with pytest.raises(ValueError, match="expected sounds of 1 classes, got 2"):
+        PriorTraining([tone(300), tone(1000)], [], config, OBJECTIVES["default"])
+
+
+@pytest.mark.parametrize("domain", ["waveform", "magnitude"])
+def test_the_generator_learns_of_the_classes_it_is_told(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansep.training.prior.UNTOLD", 0.0)
+    training = told(tone(300), tone(4000), domain=domain, batch=8)
+    seed = training.nets["generator"].get_parameter("seed.weight")
+    before = seed.detach().clone()
+    training.step(0)
+    assert (seed != before)[:, 8:].any(0).all()  # columns of both classes
+    monkeypatch.setattr("gansep.training.prior.UNTOLD", 1.0)
+    training = told(tone(300), tone(4000), domain=domain, batch=8)
+    training.step(0)
+    assert torch.equal(training.nets["generator"].get_parameter("seed.weight")[:, 8:], before[:, 8:])
+
+
+def test_with_classes_it_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    parts, resumed, whole = (told(tone(300), tone(4000)) for _ in range(3))
+    train(parts, Schedule(2), tmp_path / "a.pt")
+    train(resumed, Schedule(4), tmp_path / "a.pt", resume=True)
+    train(whole, Schedule(4), tmp_path / "whole.pt")
+    assert all(map(torch.equal, resumed.average.values(), whole.average.values()))
+    assert not all(map(torch.equal, parts.average.values(), whole.average.values()))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (lambda: told(tone(4000), tone(300)), "other sounds, or"),  # each in the other's place
+        (lambda: told(tone(300), tone(4000), names="ba"), "other settings, or"),
+        (lambda: told(tone(300), tone(4000), domain="magnitude"), "other settings, or"),
+    ],
+)
+def test_a_state_of_other_classes_is_refused(other: Callable[[], PriorTraining], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        other().load_state_dict(told(tone(300), tone(4000)).state_dict())
+
+
+# Generators that play spectra
+
+
+@pytest.fixture
+def quick_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrogram, "griffin_lim", partial(griffin_lim, iterations=1))
+
+
+def test_what_a_spectral_generator_missed_is_the_error_of_its_levels() -> None:
+    training = told(tone(300), tone(4000), domain="magnitude")
+    generator = training.nets["generator"]
+    assert isinstance(generator, SpectralGenerator)
+    source, which = training._drawn(3)
+    latents = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        error = (generator.levels(latents, which) - levels_of(source)).pow(2).flatten(1).mean(1)
+        missed = training._missed(latents, which, source)
+        torch.testing.assert_close(missed, error, rtol=0.01, atol=0)  # bfloat16 where it pays
+        for weight in generator.last.parameters():
+            weight.zero_()
+        torch.testing.assert_close(training._missed(latents, which, source), levels_of(source).pow(2).mean((1, 2)))
+
+
+def test_a_spectral_generator_learns() -> None:
+    training = told(tone(300), tone(4000), domain="magnitude", dim=4, rate=1e-2)
+    before = weights_of(training)
+    losses = []
+    for number in range(30):
+        training.random.manual_seed(3)  # one batch over and over, so that every loss can fall
+        losses.append(training.step(number))
+        if not number:
+            assert moved(training, before) == {"generator", "encoder"}
+    assert set(losses[0]) == {"spectral", "gain", "divergence"}
+    assert losses[-1]["spectral"] < 0.5 * losses[0]["spectral"]
+    assert losses[-1]["gain"] < 0.5 * losses[0]["gain"]
+    source = training._real(4)
+    flat = levels_of(source).var((1, 2), correction=0).mean()  # of the best levels that are the same everywhere
+    assert losses[-1]["spectral"] < float(flat)
+
+
+@pytest.mark.usefixtures("quick_phases")
+def test_the_health_of_spectral_generators() -> None:
+    training = told(tone(300), tone(4000), domain="magnitude")
+    assert training.health() is None
+    training.average["generator.last.bias"].fill_(-9.0)
+    assert training.health() == "the generator has gone silent"
+
+
+@pytest.mark.usefixtures("quick_phases")
+def test_numbers_of_a_spectral_generator_gone_bad_are_noticed() -> None:
+    training = told(tone(300), domain="magnitude")
+    training.average["generator.last.bias"].fill_(torch.nan)
+    assert training.health() == "the generator's output is not finite"
