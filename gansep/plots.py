@@ -104,6 +104,35 @@ def save_samples(path: Path, waves: Tensor, sample_rate: int, title: str) -> Non
     save(figure, path)
 
 
+def save_spectrograms(path: Path, waves: Mapping[str, Tensor], sample_rate: int, columns: int | None = None) -> None:
+    """Spectrograms side by side in one colour scale, as a noisy sound, its target and its reconstruction.
+
+    Args:
+        path: PNG to write, whole or not at all.
+        waves: ``[T]`` each, by the title it gets. sample_rate: Hz.
+        columns: pictures a row; all of them unless given.
+    """
+    from matplotlib.figure import Figure
+
+    columns = columns or len(waves)
+    rows = -(-len(waves) // columns)
+    figure = Figure(figsize=(2.9 * columns + 1, 2.3 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    images = [spectrogram(lambda *_, wave=wave: [wave[None]], len(wave), sample_rate) for wave in waves.values()]
+    top = max(float(image.max()) for image in images)
+    meshes = []
+    for number, (axis, (title, wave), image) in enumerate(zip(axes.flat, waves.items(), images, strict=False)):
+        meshes.append(_draw(axis, image, len(wave) / sample_rate, sample_rate, top))
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.tick_params(labelleft=number % columns == 0)
+        if number + columns >= len(waves):  # nothing below it
+            axis.set_xlabel("time (s)")
+    for axis in axes.flat[len(waves) :]:
+        axis.set_axis_off()
+    figure.colorbar(meshes[0], ax=axes, label="dB of full scale", fraction=0.02, aspect=20 * rows, pad=0.01)
+    save(figure, path)
+
+
 def _draw(axis: Axes, image: np.ndarray, seconds: float, sample_rate: int, top: float) -> AxesImage:
     mesh = axis.imshow(
         image,

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from gansep import plots
 from gansep.dsp.frames import split
-from gansep.plots import Blocks, can_plot, save_samples, save_separation, spectrogram
+from gansep.plots import Blocks, can_plot, save, save_samples, save_separation, save_spectrograms, spectrogram
 
 RATE = 16000
 
@@ -94,3 +96,23 @@ def test_picture_of_a_separation(tmp_path: Path) -> None:
 def test_picture_of_samples(tmp_path: Path) -> None:
     save_samples(tmp_path / "samples.png", torch.stack([sine(440, 0.2), sine(880, 0.2)]), RATE, "samples")
     assert png_size(tmp_path / "samples.png") == (374, 286)
+
+
+def test_spectrograms_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one colour scale, each under its title, over its own length; in rows where columns are asked for."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    waves = {"quiet": 0.01 * sine(440, 0.3), "loud": sine(440, 0.5), "again": 0.01 * sine(440, 0.3)}
+    save_spectrograms(tmp_path / "row.png", waves, RATE)
+    save_spectrograms(tmp_path / "grid.png", waves, RATE, columns=2)
+    assert png_size(tmp_path / "row.png") == (1067, 297)
+    assert png_size(tmp_path / "grid.png") == (748, 550)
+    for figure, under in zip(figures, [["time (s)"] * 3, ["", "time (s)", "time (s)"]], strict=True):
+        axes = [axis for axis in figure.axes if axis.get_title("left")]
+        assert [axis.get_title("left") for axis in axes] == list(waves)
+        assert [axis.get_xlabel() for axis in axes] == under
+        meshes = [axis.images[0] for axis in axes]
+        assert [mesh.get_extent()[1] for mesh in meshes] == [0.3, 0.5, 0.3]
+        images = [np.asarray(mesh.get_array()) for mesh in meshes]
+        assert images[1].max() - images[0].max() == pytest.approx(40, abs=0.1)
+        assert {mesh.get_clim() for mesh in meshes} == {(-80.0, float(images[1].max()))}

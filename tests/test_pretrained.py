@@ -15,6 +15,7 @@ from gansep.denoise import Denoising, denoise_files
 from gansep.dsp.frames import split
 from gansep.library import find_models, load_prior, verify
 from gansep.live import LiveDenoiser, live_separator
+from gansep.losses import multi_resolution_spectral
 from gansep.metrics import si_sdr, si_sdr_improvement, spectral_snr
 from gansep.metrics.perceptual import stoi
 from gansep.pipeline import Settings, Track, separate_tracks
@@ -72,6 +73,40 @@ def test_ours_beats_the_published_recipe_even_with_a_few_of_its_steps(clips: dic
     theirs = GanPrior(priors, short)(mixture).waves[0]
     ours = GanPrior(priors)(mixture).waves[0]
     assert spectral_snr(ours, references).mean() > spectral_snr(theirs, references).mean() + 1
+
+
+# Variational priors
+
+
+def test_variational_priors_are_whole_and_say_what_they_are() -> None:
+    found = {model.name: model for model in find_models(kind="vae") if model.origin == "packaged"}
+    assert set(found) == set(SHIPPED)
+    for model in found.values():
+        assert verify(model) == []
+        assert "not stated" not in (model.card.licence, model.card.data_licence) and model.card.data_sha256
+        assert model.card.curve[-1]["step"] == model.card.extra["steps"]
+        assert (model.folder / "weights.safetensors").stat().st_size <= 24 * 2**20
+
+
+def test_variational_priors_are_searched_as_the_others(clips: dict[str, Tensor], tmp_path: Path) -> None:
+    references = torch.stack([clips["digits"], clips["drums"]])
+    write(tmp_path / "mix.wav", references.sum(0)[None], 16000, "FLOAT")
+    done = separate_file(tmp_path / "mix.wav", tmp_path / "out", sources=["vae/digits", "vae/drums"])
+    assert [done.report["sources"][name]["model"] for name in ("digits", "drums")] == ["vae/digits", "vae/drums"]
+    stems = torch.stack([read(done.stems[name])[0][0] for name in ("digits", "drums")])
+    assert si_sdr_improvement(stems, references, references.sum(0).expand_as(references)).mean() > 6
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_variational_priors_play_what_they_hear(clips: dict[str, Tensor], name: str) -> None:
+    prior, wave = load_prior(f"vae/{name}"), clips[name][None, :16384]
+    assert prior.encoder is not None
+    latents = prior.encoder(wave)[0]
+    by_chance = multi_resolution_spectral(prior.sample(8, seed=0), (2 * wave).expand(8, -1))
+    assert multi_resolution_spectral(prior.generator(latents), 2 * wave) < 0.9 * by_chance.mean()
+
+
+# The search
 
 
 def test_the_search_lowers_the_objective(clips: dict[str, Tensor]) -> None:
@@ -180,6 +215,45 @@ def test_speech_comes_out_of_noise_and_stays_as_it_is_without(
     if model != "speech-noise-irm-dnn":  # the classic network lowers it here
         assert stoi(heard, speech, 16000) > stoi(mixture, speech, 16000)
     assert si_sdr(clean, speech) > 20
+
+
+# Autoencoders
+
+
+def test_autoencoders_are_whole_and_say_what_they_are() -> None:
+    found = {model.name: model for model in find_models(kind="autoencoder") if model.origin == "packaged"}
+    assert {name: model.card.sources for name, model in found.items()} == {
+        "speech-noise": ("speech", "noise"),
+        "digits-drums-piano": SHIPPED,
+    }
+    for model in found.values():
+        assert verify(model) == []
+        assert "not stated" not in (model.card.licence, model.card.data_licence) and model.card.data_sha256
+        assert model.card.curve[-1]["step"] == model.card.extra["steps"]
+        assert (model.folder / "weights.safetensors").stat().st_size <= 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("sources", "at_least"),
+    [(("digits", "drums"), 8.0), (("piano", "digits"), 2.0), (("drums", "piano"), 4.0), (SHIPPED, 3.0)],
+)
+def test_one_autoencoder_answers_with_any_of_its_sources(
+    clips: dict[str, Tensor], tmp_path: Path, sources: tuple[str, ...], at_least: float
+) -> None:
+    references = torch.stack([clips[name] for name in sources]) / 2
+    mixture = references.sum(0)
+    write(tmp_path / "mix.wav", mixture[None], 16000, "FLOAT")
+    done = separate_file(tmp_path / "mix.wav", tmp_path / "out", sources=sources, backend="autoencoder")
+    stems = torch.stack([read(done.stems[name])[0][0] for name in sources])
+    assert (stems.sum(0) - mixture).abs().max() < 1e-4
+    assert si_sdr_improvement(stems, references, mixture.expand_as(references)).mean() > at_least
+
+
+def test_an_autoencoder_denoises(noisy: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    speech, mixture = noisy
+    write(tmp_path / "noisy.wav", mixture[None], 16000, "FLOAT")
+    denoise_files([tmp_path / "noisy.wav"], tmp_path / "out", backend="autoencoder", float32=True)
+    assert si_sdr_improvement(read(tmp_path / "out" / "noisy.wav")[0][0], speech, mixture) > 0.5
 
 
 def test_a_stream_is_denoised(noisy: tuple[Tensor, Tensor]) -> None:

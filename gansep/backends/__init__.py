@@ -109,7 +109,7 @@ def _mapping(wanted: Wanted, *, model: str | None = None, exponent: float = 1.0)
     return Mappings(load_separation("mapping", names, model, wanted.library, wanted.device), names, exponent)
 
 
-def _autoencoder(wanted: Wanted, *, model: str | None = None, exponent: float = 2.0) -> Separator:
+def _autoencoder(wanted: Wanted, *, model: str | None = None, exponent: float | None = None) -> Separator:
     from gansep.backends.autoencoder import Autoencoders
     from gansep.library import load_separation
 

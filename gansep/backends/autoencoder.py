@@ -7,11 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gansep.dsp.stft import change_spectrum
 from gansep.library import TrainedSeparator
 from gansep.nets.precision import autocast
 from gansep.nets.sound import SoundAutoencoder
 from gansep.refine import Refinement
 from gansep.types import Estimates
+
+SHARE = 2.0  # exponent of magnitudes in the masks of a model that is told sources: the Wiener filter
+SOFT = 1 / 3  # exponent of a denoiser's mask; chosen on dev
+FAINT = 1e-4  # magnitude taken for none
 
 
 class Autoencoders:
@@ -20,20 +25,25 @@ class Autoencoders:
     Args:
         model: of kind ``autoencoder``.
         sources: those wanted, in their order; all of its own if empty.
-        exponent: of the estimates' magnitudes in the masks; a single source has none beside it to share with, and is
-            heard as the network makes it.
+        exponent: of the estimates' magnitudes in the masks, :data:`SHARE` unless given; a single source has none beside
+            it to share with, and is heard as the network makes it. Of a denoiser, which has no estimate of the noise,
+            the mask is the share of its magnitude in the mixture's to this power, :data:`SOFT` unless given: what is
+            learned of logarithms is too low wherever it is unsure.
     """
 
     segment: int | None = None
 
-    def __init__(self, model: TrainedSeparator, sources: Sequence[str] = (), exponent: float = 2.0) -> None:
+    def __init__(self, model: TrainedSeparator, sources: Sequence[str] = (), exponent: float | None = None) -> None:
         assert isinstance(model.network, SoundAutoencoder)
         self.network = model.network
         self.sources = tuple(sources) or model.card.sources
         self.order = [model.card.sources.index(name) for name in self.sources]
         self.cards = [model.card] * len(self.sources)
         self.sample_rate: int | None = model.card.sample_rate
-        self.refinement: Refinement | None = Refinement(exponent=exponent) if len(self.sources) > 1 else None
+        told = self.network.config.classes > 0
+        self.soft = SOFT if exponent is None else exponent
+        share = (SHARE if exponent is None else exponent) if told else 1.0
+        self.refinement: Refinement | None = Refinement(exponent=share) if len(self.sources) > 1 else None
 
     def __call__(self, mixture: Tensor) -> Estimates:
         """Separate a batch. Shape: ``[B, T]`` to ``waves [B, S, T]``."""
@@ -52,4 +62,17 @@ class Autoencoders:
         with autocast(mixture.device):
             answer = network(network.hear(mixture)).float()
         clean = network.sound(answer, mixture)
-        return torch.stack([clean, mixture - clean], 1)[:, self.order]
+        return torch.stack([clean, self._rest(mixture, clean, answer)], 1)[:, self.order]
+
+    def _rest(self, mixture: Tensor, clean: Tensor, answer: Tensor) -> Tensor:
+        """Noise beside which the clean sound's share is as soft as wanted; with an exponent of 1 what is left over."""
+        config = self.network.config
+        if config.domain == "waveform":
+            return mixture - clean
+        magnitude = self.network.magnitudes(answer).clamp_min(FAINT)
+
+        def rest(spectrum: Tensor) -> Tensor:
+            above = (spectrum.abs() / magnitude).clamp_min(1)
+            return magnitude * (above**self.soft - 1) * spectrum.sgn()
+
+        return change_spectrum(mixture, rest, config.n_fft, config.hop)

@@ -61,7 +61,7 @@ ROWS: dict[str, Row] = {
         Row("oracle-wiener", "oracle"),
     )
 }
-DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mapping", "autoencoder"))
+DEFAULT = tuple(name for name in ROWS if name not in ("gan-prior-best", "mapping"))
 
 
 def parse_rows(names: Sequence[str]) -> list[Row]:
