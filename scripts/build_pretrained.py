@@ -90,7 +90,7 @@ MASKS: dict[str, tuple[tuple[str, ...], str, str, NetConfig, Mixing, int]] = {
 }
 # Model: sources, sound and sizes, loss, mixtures, steps. The first is a denoiser, the second is told which source.
 AUTOENCODERS: dict[str, tuple[tuple[str, ...], SoundConfig, str, Mixing, int]] = {
-    "speech-noise": (("speech", "noise"), SoundConfig(code=256), "mse", Mixing(snr_db=(-5.0, 15.0)), 2000),
+    "speech-noise": (("speech", "noise"), SoundConfig(code=256, floor=0.1), "mse", Mixing(snr_db=(-5.0, 15.0)), 1500),
     "digits-drums-piano": (
         ("digits", "drums", "piano"),
         SoundConfig(n_fft=1024, hop=512, code=256),
