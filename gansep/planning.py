@@ -193,7 +193,8 @@ class _Finder:
         request = self.request
         said = {"steps": request.steps, "restarts": request.restarts, "seed": request.seed, "quality": request.quality}
         said |= {"name": request.recipe} | parse_backend(request.backend)[1]
-        said.pop("kind", None)  # of the priors
+        if said.pop("kind", "gan") != "gan" and not request.sources:
+            raise ModelError(f"--backend {request.backend}: -k chooses among GAN priors; name others with --sources")
         try:
             return recipe_for(said.pop("recipe", said.pop("name")), **said)
         except TypeError:

@@ -210,6 +210,8 @@ def recipe_for(
     recipe = RECIPES[name] if name != "default" else QUALITIES[quality]
     try:
         settings = recipe.settings if steps is None else replace(recipe.settings, steps=steps)
+        if not 0 <= (likelihood or 0) < float("inf"):
+            raise ValueError(f"likelihood must be a number from 0 up, got {likelihood}")
         goal = recipe.objective if likelihood is None else replace(recipe.objective, likelihood=likelihood)
         starts = recipe.restarts if restarts is None else restarts
         return replace(recipe, objective=goal, settings=settings, restarts=starts, seed=seed)
