@@ -7,7 +7,7 @@ mean square over the whole sentence. Every denoiser that is installed hears the 
 gets ``clean.wav``, ``noisy.wav``, a WAV file for each denoiser, and the spectrograms side by side.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import gansep
@@ -15,13 +15,13 @@ from gansep.audio import read, write
 from gansep.library import find_models
 from gansep.metrics import si_sdr
 from gansep.plots import can_plot, save_spectrograms
+from gansep.types import GansepError
 
 CLIPS = Path(__file__).resolve().parent.parent / "tests" / "clips"
 MODELS = {"mask": "speech-noise", "autoencoder": "speech-noise"}  # name by back end
 
 
-def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "example")
+def denoise(out: Path) -> None:
     speech, rate = read(CLIPS / "speech.flac")  # [1, T]
     noise, _ = read(CLIPS / "noise.flac")
     noise = noise * (speech.square().mean() / noise.square().mean()).sqrt()  # 0 dB SNR
@@ -46,6 +46,16 @@ def main() -> None:
         pictures[f"reconstruction, {backend}"] = heard[0]
     if can_plot():
         save_spectrograms(out / "denoised.png", pictures, rate)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", nargs="?", type=Path, default=Path("example"), metavar="OUT", help="folder of results")
+    args = parser.parse_args()
+    try:
+        denoise(args.out)
+    except GansepError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":

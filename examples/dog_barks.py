@@ -10,7 +10,7 @@ Those are then heard at 0 dB SNR, with the autoencoder's own magnitudes and the 
 call goes on.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from gansep.plots import can_plot, save, save_spectrograms
 from gansep.training.autoencoder import train_denoiser
 from gansep.training.mixing import Mixing
 from gansep.training.separators import SeparatorSettings
+from gansep.types import DataError, GansepError
 
 RATE = 16000  # Hz
 # Short windows and a floor at about -40 dB: loud harmonics count, and there are fewer of them in a frame.
@@ -31,10 +32,10 @@ NETWORK = SoundConfig("magnitude", n_fft=256, hop=128, layers="conv", width=128,
 MIXING = Mixing(seconds=0.5, absent=0.02, level_db=(-12.0, 0.0))  # with white noise at -5 to 15 dB SNR
 
 
-def main() -> None:
-    folder, out = Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "example")
-    steps = int(sys.argv[3]) if len(sys.argv) > 3 else 600
+def learn(folder: Path, out: Path, steps: int) -> None:
     files = sorted(folder.glob("dogbark_*")) or find_audio(folder)
+    if len(files) < 2:
+        raise DataError(f"{folder}: {len(files)} recordings, expected two at least; one is kept to listen to")
     held_out = files[::5]
     settings = SeparatorSettings(steps=steps, checkpoint_every=max(4, steps // 20), rate=3e-3, mixing=MIXING)
     barks = {"barks": [file for file in files if file not in held_out]}
@@ -71,6 +72,20 @@ def save_curve(path: Path, steps: list[int], losses: list[float]) -> None:
     axis.set(title="training on barks in white noise", xlabel="step", ylabel="mean squared error", ylim=(0, None))
     axis.grid(alpha=0.3)
     save(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="recordings of barks")
+    parser.add_argument("out", nargs="?", type=Path, default=Path("example"), metavar="OUT", help="folder of results")
+    parser.add_argument("steps", nargs="?", type=int, default=600, metavar="STEPS", help="(default: %(default)s)")
+    args = parser.parse_args()
+    if args.steps < 1:
+        parser.error(f"STEPS must be at least 1, got {args.steps}")
+    try:
+        learn(args.folder, args.out, args.steps)
+    except GansepError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ sounds, one after the other in a WAV file for each walk, and their spectrograms 
 - ``centroid``: along the direction in which the spectral centroid rises.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +19,7 @@ import gansep
 from gansep import synthesis
 from gansep.audio import mix_down, read, resample, write
 from gansep.plots import can_plot, save_spectrograms
+from gansep.types import GansepError
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNT = 8  # sounds in a walk
@@ -31,9 +32,8 @@ def hit(path: Path, begin: float, end: float, rate: int) -> Tensor:
     return wave / wave.abs().max()
 
 
-def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "example")
-    prior = gansep.load_prior(sys.argv[2] if len(sys.argv) > 2 else "gan/drums")
+def walk(out: Path, name: str) -> None:
+    prior = gansep.load_prior(name)
     rate = prior.sample_rate
     snare = hit(ROOT / "tests" / "clips" / "drums.flac", 0.0, 1.0, rate)
     other = hit(ROOT / "examples" / "separated" / "drums.flac", 0.65, 1.2, rate)
@@ -51,6 +51,17 @@ def main() -> None:
             save_spectrograms(out / f"{name}.png", dict(zip(titles, waves, strict=True)), rate, columns=4)
     print("spectral centroid along the walk:", *(f"{value:.0f}" for value in brighter.values.tolist()), "Hz")
     print(f"centroid against place along the walk, over other sounds: correlation {brighter.correlation:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", nargs="?", type=Path, default=Path("example"), metavar="OUT", help="folder of results")
+    parser.add_argument("prior", nargs="?", default="gan/drums", metavar="PRIOR", help="(default: %(default)s)")
+    args = parser.parse_args()
+    try:
+        walk(args.out, args.prior)
+    except GansepError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ heard mixtures, and its decoder is told which source to give back. OUT (``exampl
 a folder of stems for each method, and the spectrograms of all of them.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -18,14 +18,14 @@ from gansep.audio import read, write
 from gansep.library import find_models
 from gansep.metrics import si_sdr_improvement
 from gansep.plots import can_plot, save_spectrograms
+from gansep.types import GansepError
 
 CLIPS = Path(__file__).resolve().parent.parent / "tests" / "clips"
 SOURCES = ("digits", "drums", "piano")
 RATE = 16000  # Hz, of the clips
 
 
-def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "example")
+def extract(out: Path) -> None:
     clips = {source: read(CLIPS / f"{source}.flac")[0] for source in SOURCES}  # [1, T] each
     truth = {source: 0.3 * wave / wave.abs().max() for source, wave in clips.items()}
     mixture = torch.stack(list(truth.values())).sum(0)
@@ -50,6 +50,16 @@ def main() -> None:
         pictures |= {f"{source}, {method}": stems[source, method][0] for method in methods}
     if can_plot():
         save_spectrograms(out / "extracted.png", pictures, RATE, columns=2 + len(methods))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", nargs="?", type=Path, default=Path("example"), metavar="OUT", help="folder of results")
+    args = parser.parse_args()
+    try:
+        extract(args.out)
+    except GansepError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -195,6 +195,7 @@ class _Finder:
         said |= {"name": request.recipe} | parse_backend(request.backend)[1]
         if said.pop("kind", "gan") != "gan" and not request.sources:
             raise ModelError(f"--backend {request.backend}: -k chooses among GAN priors; name others with --sources")
+        said |= {"listen": 0, "fallback": 0} if request.raw else {}  # masks are what listeners and fallback make
         try:
             return recipe_for(said.pop("recipe", said.pop("name")), **said)
         except TypeError:

@@ -176,17 +176,24 @@ class _Job:
         self.energy = self.explained = 0.0
         self.heard = False  # whether the separator says how much of the mixture it explains
         self.losses: dict[str, Tensor] = {}
-        self.windows = 0
+        self.sure: list[Tensor] = []  # of each window, energy expected right and wrong of every source, [2, S]
+        self.failed: list[int] = []
+        self.windows, self.seconds = 0, 0.0
 
     def _note(self, mixture: Tensor, estimates: Estimates) -> None:
         energy = float(mixture.square().sum())
+        self.seconds = round(mixture.shape[-1] / (self.planned.separator.sample_rate or self.track.sample_rate), 6)
         self.windows += 1
         self.energy += energy
         if "explained" in estimates.stats:
             self.heard = True
             self.explained += energy * float(estimates.stats["explained"])
+        if "sure" in estimates.stats:
+            self.sure.append(torch.cat([estimates.stats["sure"], estimates.stats["unsure"]]).cpu())
+        if "failed" in estimates.stats and bool(estimates.stats["failed"]):
+            self.failed.append(self.windows - 1)
         for name, series in estimates.stats.items():
-            if series.ndim == 2 and name not in ("gains", "fits"):  # [1, steps + 1]
+            if series.ndim == 2 and name not in ("gains", "fits", "sure", "unsure"):  # [1, steps + 1]
                 self.losses[name] = _add(self.losses.get(name), series[0].cpu())
         self.on_window()
 
@@ -202,20 +209,32 @@ class _Job:
         self.audio.close()
         self.result.discard()
 
+    def _windows(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """How sure the separator was of each window, and which ones it failed in, counted from 0."""
+        every = [_decibels(energies) for energies in self.sure]
+        return {
+            "seconds": self.seconds,
+            "hop_seconds": round(self.seconds * (1 - settings["overlap"]), 6),
+            "expected_si_sdr_db": dict(zip(self.result.sources, map(list, zip(*every, strict=True)), strict=True)),
+            "failed": self.failed,
+        }
+
     def _report(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         planned, info = self.planned, self.audio.info
         silent = self.result.peak < QUIET
         total = max(sum(self.result.energy.values()), 1e-20)
         confidence = planned.choice.confidence if planned.choice else {}
         cards: Sequence[Card | None] = getattr(planned.separator, "cards", ()) or [None] * len(self.result.sources)
+        expected = _decibels(torch.stack(self.sure).sum(0)) if self.sure and not silent else []
         sources = {
             source: {
                 "model": card and f"{card.kind}/{card.name}",
                 "sha256": card and card.sha256,
                 "share_of_power": round(self.result.energy[source] / total, 4),
                 "confidence": confidence.get(source),
+                "expected_si_sdr_db": expected[number] if expected else None,
             }
-            for source, card in zip(self.result.sources, cards, strict=True)
+            for number, (source, card) in enumerate(zip(self.result.sources, cards, strict=True))
         }
         known = self.heard and not silent
         return {
@@ -227,11 +246,18 @@ class _Job:
             "sources": sources,
             "explained": round(self.explained / max(self.energy, 1e-20), 4) if known else None,
             "note": "the input is silent, and so are the stems" if silent else None,
+            "windows": self._windows(settings) if self.sure and not silent else None,
             "scores": planned.choice.scores if planned.choice else None,
             "settings": dict(settings),
             "seconds": round(time.monotonic() - self.began, 3),
             "versions": {"gansep": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
+
+
+def _decibels(energies: Tensor) -> list[float]:
+    """Ratio of what is expected right and wrong, in dB, within -30 and 60. Shape: ``[2, S]`` to ``S`` numbers."""
+    right, wrong = energies.clamp_min(1e-12)
+    return [round(value, 1) for value in (10 * (right / wrong).log10()).clamp(-30, 60).tolist()]
 
 
 def _add(total: Tensor | None, series: Tensor) -> Tensor:

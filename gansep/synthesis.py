@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from gansep.library import Prior
 
 DRAWS = 512  # sounds from which the direction of an attribute is learned
-VOICED = 0.25  # share of frames that must have a pitch for a sound to have one
+FRAME = 2048  # samples that a pitch is heard in
+LOUD = 0.1  # of the loudest frame's level, from which on frames are asked for their pitch
+PERIODIC = 0.25  # how periodic a frame must be to have a pitch; of white noise hardly one is above 0.15
+VOICED = 0.5  # share of the loud frames that must have a pitch for a sound to have one
 
 
 def between(prior: Prior, first: Tensor, second: Tensor, count: int) -> Tensor:
@@ -127,7 +130,10 @@ def centroid(waves: Tensor, sample_rate: int) -> Tensor:
 
 
 def pitch(waves: Tensor, sample_rate: int) -> Tensor:
-    """Median fundamental frequency of voiced frames in Hz, NaN where there are few (pYIN; Mauch and Dixon, 2014).
+    """Median fundamental frequency of loud frames in Hz, NaN where few have one (pYIN; Mauch and Dixon, 2014).
+
+    All of pYIN's thresholds count as equally likely, so that its voiced probability says how periodic a frame is. Its
+    usual weights are for clean voices; they hear nothing in what priors play, tones with noise beside them.
 
     Shape: ``[B, T]`` to ``[B]``.
     """
@@ -135,9 +141,13 @@ def pitch(waves: Tensor, sample_rate: int) -> Tensor:
 
     found = []
     for wave in waves.detach().cpu().numpy():
-        frequency, _, sure = librosa.pyin(wave, fmin=60, fmax=1500, sr=sample_rate, frame_length=1024)
-        voiced = torch.from_numpy(frequency[sure > 0.5])
-        found.append(voiced.nanmedian() if len(voiced) > VOICED * len(sure) else voiced.new_tensor(torch.nan))
+        frequency, sounds, periodic = librosa.pyin(
+            wave, fmin=60, fmax=1500, sr=sample_rate, frame_length=FRAME, beta_parameters=(1, 1)
+        )
+        levels = librosa.feature.rms(y=wave, frame_length=FRAME, hop_length=FRAME // 4)[0]
+        loud = levels >= LOUD * levels.max()
+        voiced = torch.from_numpy(frequency[loud & sounds & (periodic > PERIODIC)])
+        found.append(voiced.median() if len(voiced) > VOICED * loud.sum() else voiced.new_tensor(torch.nan))
     return torch.stack(found).float().to(waves.device)
 
 

@@ -3,12 +3,14 @@
     python scripts/ablate.py objectives --data DATA --source drums --minutes 6
     python scripts/ablate.py search --data DATA --n 20
     python scripts/ablate.py vae --data DATA --n 20
+    python scripts/ablate.py listeners --data DATA --n 20
     python scripts/ablate.py masks --data DATA --n 20
 
 ``objectives`` trains one prior per objective for the same minutes on one thread and asks how near it comes to clean
 sounds it has never heard (spectral distance: after 100 steps of search, and from its encoder alone) and how well it
 separates beside the shipped priors. ``search`` and ``masks`` change one setting at a time; ``vae`` changes those of a
-search with variational priors, and where their latents lie.
+search with variational priors, and where their latents lie; ``listeners`` what the priors' listeners and the search
+add to each other.
 """
 
 from __future__ import annotations
@@ -82,7 +84,10 @@ def separation(variants: list[Variant], args: argparse.Namespace, own: dict[str,
                 continue
             for source in TASKS[task]:
                 loaded.setdefault(source, load_prior(source, args.library))
-            stems = through(GanPrior([loaded[s] for s in TASKS[task]], recipe), examples[task], settings)
+            separator = GanPrior([loaded[s] for s in TASKS[task]], recipe)
+            if settings.refinement == Refinement():  # the separator's own, unless another is looked at
+                settings = replace(settings, refinement=separator.refinement)
+            stems = through(separator, examples[task], settings)
             gains = torch.stack([improvement(a, b) for a, b in zip(stems, examples[task], strict=True)]).nanmean(1)
             low, high = bootstrap_interval(gains.numpy(), [m.group for m in examples[task]], args.seed)
             means.append(float(gains.nanmean()))
@@ -97,7 +102,7 @@ def improvement(stems: torch.Tensor, example: Mixture) -> torch.Tensor:
 
 
 def search(args: argparse.Namespace) -> None:
-    base = QUALITIES["default"]
+    base = replace(QUALITIES["default"], listen=False)
 
     def step(objective: Objective | None = None, steps: int = 30, rate: float = 0.02, **other: object) -> Recipe:
         return replace(base, objective=objective or base.objective, settings=Descent(steps, rate), **other)  # type: ignore[arg-type]
@@ -119,6 +124,11 @@ def search(args: argparse.Namespace) -> None:
         "30 steps, anchor 50, likelihood 0.1": step(Objective(anchor=50.0, likelihood=0.1)),
         "100 steps from zero": step(Objective(), 100, 0.05, start="zero"),
     }
+    _show(variants, args)
+
+
+def _show(variants: dict[str, Recipe], args: argparse.Namespace) -> None:
+    """Print the table of searches that are set differently."""
     chosen = {name: recipe for name, recipe in variants.items() if not args.only or name in args.only.split(";")}
     print("| " + TABLE)
     for line in separation([(name, recipe, Settings()) for name, recipe in chosen.items()], args, {}):
@@ -126,7 +136,7 @@ def search(args: argparse.Namespace) -> None:
 
 
 def vae(args: argparse.Namespace) -> None:
-    base = QUALITIES["default"]
+    base = replace(QUALITIES["default"], listen=False)
     goal = base.objective
 
     def step(steps: int, rate: float, **other: float) -> Recipe:
@@ -154,6 +164,26 @@ def vae(args: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def listeners(args: argparse.Namespace) -> None:
+    base = QUALITIES["default"]
+
+    def trusted(trust: float, steps: int, **other: object) -> Recipe:
+        return replace(base, trust=trust, settings=Descent(steps, 0.02), **other)  # type: ignore[arg-type]
+
+    variants = {
+        "no listeners, 0 steps": trusted(0.0, 0, listen=False),
+        "no listeners, 10 steps": trusted(0.0, 10, listen=False),
+        "listeners alone": trusted(0.0, 0),
+        "trust 0.1, 0 steps": trusted(0.1, 0),
+        "trust 0.1, 10 steps": trusted(0.1, 10),
+        "trust 0.2, 0 steps": trusted(0.2, 0),
+        "trust 0.2, 10 steps": trusted(0.2, 10),
+        "trust 0.2, 100 steps": trusted(0.2, 100),
+        "trust 0.4, 10 steps": trusted(0.4, 10),
+    }
+    _show(variants, args)
+
+
 def masks(args: argparse.Namespace) -> None:
     base = Refinement()
     variants = {"default": base} | {
@@ -175,7 +205,7 @@ def masks(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("objectives", "search", "vae", "masks"))
+    parser.add_argument("what", choices=("objectives", "search", "vae", "listeners", "masks"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--library", type=Path)
     parser.add_argument("--source", default="drums")
@@ -187,7 +217,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    {"objectives": objectives, "search": search, "vae": vae, "masks": masks}[args.what](args)
+    jobs = {"objectives": objectives, "search": search, "vae": vae, "listeners": listeners, "masks": masks}
+    jobs[args.what](args)
 
 
 if __name__ == "__main__":

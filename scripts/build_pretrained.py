@@ -1,6 +1,7 @@
 """Train the models in pretrained/ from the recordings they were made of.
 
-    python scripts/build_pretrained.py --data DATA drums piano digits
+    python scripts/build_pretrained.py --data DATA drums piano digits speech noise
+    python scripts/build_pretrained.py --data DATA --kind listener
     python scripts/build_pretrained.py --data DATA --kind nmf drums piano digits
     python scripts/build_pretrained.py --data DATA --kind vae drums piano digits
     python scripts/build_pretrained.py --data DATA --kind mask speech-noise digits-drums digits-piano
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from gansep.library import CARD, find_model, load_weights, read_card, save_model
 from gansep.nets.sound import SoundConfig
 from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import PriorConfig
@@ -31,7 +33,7 @@ from gansep.training.autoencoder import train_conditional, train_denoiser
 from gansep.training.loop import Progress
 from gansep.training.mixing import Mixing
 from gansep.training.nmf import DictionarySettings, train_dictionary
-from gansep.training.separators import SeparatorSettings, train_mask
+from gansep.training.separators import SeparatorSettings, calibrate_listener, train_listeners, train_mask
 
 CC_BY = "CC BY 4.0"
 STRICTEST = ("CC0 1.0", "Apache-2.0", CC_BY, "CC BY-SA 4.0")  # licences of weights, the last one binds most
@@ -74,7 +76,7 @@ PRIORS: dict[str, dict] = {
         "licence": CC_BY,
     },
 }
-SHIPPED = ("drums", "piano", "digits")
+SHIPPED = ("drums", "piano", "digits", "speech", "noise")
 
 SNR = Mixing(snr_db=(-10.0, 20.0))  # speech over noise
 LONG = NetConfig(n_fft=1024, hop=512)  # windows that tell notes apart
@@ -99,12 +101,21 @@ AUTOENCODERS: dict[str, tuple[tuple[str, ...], SoundConfig, str, Mixing, int]] =
         2500,
     ),
 }
+# What shipped priors' listeners begin with. Of digits and speech together no listener could tell which is which.
+LISTENERS: dict[str, tuple[tuple[str, ...], Mixing, int]] = {
+    "common": (
+        ("digits", "drums", "piano", "speech", "noise"),
+        Mixing(sounding=3, absent=0.2, apart=((0, 3),)),
+        12500,
+    ),
+}
 KINDS: dict[str, tuple[dict, Sequence[str]]] = {  # what can be built, and what is unless names are given
     "gan": (PRIORS, SHIPPED),
-    "vae": (PRIORS, SHIPPED),
-    "nmf": (PRIORS, SHIPPED),
+    "vae": (PRIORS, SHIPPED[:3]),
+    "nmf": (PRIORS, SHIPPED[:3]),
     "mask": (MASKS, tuple(MASKS)),
     "autoencoder": (AUTOENCODERS, tuple(AUTOENCODERS)),
+    "listener": (LISTENERS, tuple(LISTENERS)),
 }
 
 
@@ -136,7 +147,8 @@ def parse() -> argparse.Namespace:
 
 def build(name: str, args: argparse.Namespace) -> Path:
     """Train one model and return its folder."""
-    return {"mask": build_mask, "autoencoder": build_autoencoder}.get(args.kind, build_prior)(name, args)
+    makers = {"mask": build_mask, "autoencoder": build_autoencoder, "listener": build_listener}
+    return makers.get(args.kind, build_prior)(name, args)
 
 
 def build_mask(name: str, args: argparse.Namespace) -> Path:
@@ -150,6 +162,33 @@ def build_autoencoder(name: str, args: argparse.Namespace) -> Path:
     settings = SeparatorSettings(loss, args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
     train = train_denoiser if sources == ("speech", "noise") else train_conditional
     return train(config=config, settings=settings, **told(name, sources, args))
+
+
+def build_listener(name: str, args: argparse.Namespace) -> Path:
+    sources, mixing, steps = LISTENERS[name]
+    settings = SeparatorSettings(steps=args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
+    words = told(name, sources, args)
+    folder = train_listeners(settings=settings, **words)
+    calibrate_listener(folder, words["data"], settings)
+    for source in sources:
+        share(args.library, source, name)
+    return folder
+
+
+def share(library: Path, source: str, listener: str) -> None:
+    """Let a prior of the library, if it is there, hear its source by a listener that hears others too."""
+    folder, shared = library / "gan" / source, read_card(library / "listener" / listener)
+    if not (folder / CARD).exists():
+        return
+    card = read_card(folder)
+    heard = {"model": f"listener/{listener}", "sha256": shared.sha256, "licence": shared.licence}
+    config = dict(card.config) | {"listener": listener}
+    save_model(
+        folder,
+        load_weights(find_model(folder, "gan")),
+        replace(card, config=config, extra=dict(card.extra) | {"listener": heard}),
+        half=True,
+    )
 
 
 def told(name: str, sources: Sequence[str], args: argparse.Namespace) -> dict:
@@ -190,10 +229,10 @@ def build_prior(name: str, args: argparse.Namespace) -> Path:
             files, name, DictionarySettings(seed=args.seed), out=out, provenance=words, on_event=report
         )
     others = [split_files(args.data, kind, "train") for kind in recipe["others"]]
-    settings = PriorSettings(args.objective, args.steps or 7000, seed=args.seed, device="cpu")
+    settings = PriorSettings(args.objective, args.steps or 7000, seed=args.seed, device="cpu", listen=False)
     if args.kind == "vae":
         settings = replace(settings, objective="vae", config=PriorConfig(variational=True))
-    return train_prior(
+    folder = train_prior(
         files,
         name,
         settings,
@@ -205,6 +244,10 @@ def build_prior(name: str, args: argparse.Namespace) -> Path:
         ),
         on_event=report,
     )
+    for listener, (sources, *_) in LISTENERS.items():
+        if args.kind == "gan" and name in sources and (args.library / "listener" / listener / CARD).exists():
+            share(args.library, name, listener)
+    return folder
 
 
 def report(event: Progress | str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,38 @@ def printed(text: str, before: str) -> list[float]:
 
 def has(model: str) -> bool:
     return any(found.reference == model for found in find_models())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("dog_barks", (), "the following arguments are required: FOLDER"),
+        ("dog_barks", ("nowhere",), "nowhere: no such file or folder; check the path"),
+        ("dog_barks", ("empty",), "empty: 0 recordings, expected two at least; one is kept to listen to"),
+        ("dog_barks", ("empty", "out", "0"), "STEPS must be at least 1, got 0"),
+        ("drum_kit_walk", ("out", "nobody"), "no gan model 'nobody'"),
+        ("denoise_sentence", ("file",), "file: it cannot be written"),
+        ("extract_each_source", ("file",), "file: it cannot be written"),
+        ("extract_each_source", ("out", "more"), "unrecognized arguments: more"),
+    ],
+)
+def test_wrong_arguments_end_in_a_line(
+    name: str,
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("file").write_text("no folder")
+    program = str(ROOT / "examples" / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(program, run_name="__main__")
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines()[-1].startswith(f"{name}.py: error: {said}")
 
 
 def test_a_sentence_comes_out_of_noise(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gansep.library import (
     find_model,
     find_models,
     installed_priors,
+    load_listener,
     load_prior,
     load_weights,
     read_card,
@@ -31,6 +33,8 @@ from gansep.library import (
     writable_library,
 )
 from gansep.library import search as search_module
+from gansep.nets.listener import Listener
+from gansep.nets.spectral import NetConfig
 from gansep.nets.spectrogram import SpectralGenerator, make_generator
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig
 from gansep.types import ModelError, OutputError
@@ -565,3 +569,84 @@ def test_a_prior_that_plays_spectra_is_variational_by_its_kind_too(tmp_path: Pat
     edit(folder, kind="gan")
     with pytest.raises(ModelError, match="a gan whose config says variational is True"):
         load_prior(folder)
+
+
+# -- listeners ---------------------------------------------------------------------------------------------------------
+
+EARS = NetConfig(outputs=2, width=16, depth=1, n_fft=256, hop=128)
+TOLD = PriorConfig(dim=1, latent=16, width=16, listener="common")
+
+
+def make_listener(library: Path, *sources: str, name: str = "common", seed: int = 0) -> Listener:
+    """A listener with random weights in a library."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Listener(replace(EARS, outputs=2 * len(sources), mean=(-1.0,) * 129)).eval()
+    about = Card(name, network.config.to_json(), 16000, None, sources, kind="listener")
+    save_model(library / "listener" / name, network.state_dict(), about)
+    return network
+
+
+def test_priors_share_the_listener_beside_them(tmp_path: Path, make_prior: MakePrior) -> None:
+    """Also where they are called by their folders, and where another library has one of that name."""
+    made = make_listener(tmp_path / "a", "hiss", "tone")
+    make_listener(tmp_path / "b", "hiss", "tone", seed=1)
+    folders = [make_prior(tmp_path / "a", name, config=TOLD) for name in ("tone", "hiss")]
+    dice = torch.get_rng_state()
+    tone, hiss, again = (load_prior(folder, tmp_path / "b").listener for folder in (*folders, folders[0]))
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert tone and hiss and again
+    assert (tone.number, hiss.number) == (1, 0)
+    assert tone.network is hiss.network is again.network
+    assert not tone.network.training and not any(weight.requires_grad for weight in tone.network.parameters())
+    spectrum = torch.randn(2, 129, 9, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    for ours, theirs in zip(tone.network(spectrum), made(spectrum), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    priors, broken = installed_priors(tmp_path / "a")
+    heard = {prior.name: prior.listener for prior in priors if prior.name in ("tone", "hiss")}
+    assert heard == {"tone": tone, "hiss": hiss} and not broken
+
+
+def test_a_listener_elsewhere_is_found_as_other_models_are(tmp_path: Path, make_prior: MakePrior) -> None:
+    make_listener(tmp_path / "b", "tone")
+    folder = make_prior(tmp_path / "a", "tone", config=TOLD)
+    prior = load_prior(folder, tmp_path / "b")
+    assert prior.listener and prior.listener.network.config == load_listener("common", tmp_path / "b").config
+    make_listener(tmp_path / "b", "tone", seed=1)  # another one of the same name, later
+    other = load_prior(folder, tmp_path / "b").listener
+    assert other and other.network is not prior.listener.network
+
+
+def test_a_prior_with_a_listener_of_its_own(tmp_path: Path, make_prior: MakePrior) -> None:
+    folder, own = make_prior(tmp_path, "tone"), make_listener(tmp_path, "tone")
+    assert load_prior(folder).listener is None
+    about = read_card(folder)
+    ears = {f"listener.{name}": value for name, value in own.state_dict().items()}
+    config = dict(about.config) | {"listener": own.config.to_json()}
+    save_model(folder, dict(load_weights(at(folder))) | ears, replace(about, config=config))
+    ear = load_prior(folder).listener
+    assert ear and ear.number == 0 and ear.network.config == own.config and not ear.network.training
+    spectrum = torch.randn(2, 129, 9, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ear.network(spectrum)[0], own(spectrum)[0])
+    assert verify(at(folder)) == []
+    save_model(folder, load_weights(at(folder)), about)  # ears that no card tells of
+    with pytest.raises(ModelError, match="listener"):
+        load_prior(folder)
+    assert "listener" in verify(at(folder))[0]
+
+
+@pytest.mark.usefixtures("nothing_packaged")
+def test_listeners_that_are_not_there_or_hear_others(tmp_path: Path, make_prior: MakePrior) -> None:
+    folder = make_prior(tmp_path, "tone", config=TOLD)
+    with pytest.raises(ModelError, match="no listener model 'common'"):
+        load_prior(folder)
+    assert installed_priors(tmp_path) == ([], ["tone"])
+    make_listener(tmp_path, "hiss", "drums")
+    with pytest.raises(ModelError, match=r"tone.card\.json: its listener common hears hiss, drums, not tone"):
+        load_prior(folder)
+    for name, change in (("odd", {"outputs": 3}), ("other", {"n_fft": "big"}), ("large", {"outputs": 8})):
+        make_listener(tmp_path, "tone", name=name)
+        edit(tmp_path / "listener" / name, config=EARS.to_json() | change)
+        with pytest.raises(ModelError, match=name):
+            load_listener(name, tmp_path)
+        assert verify(find_model(name, "listener", tmp_path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +264,60 @@ def test_report(sound: MakeFile, tmp_path: Path, fast: dict[str, Any]) -> None:
     content = done.picture.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(content) > 20_000
+
+
+def test_how_sure_it_is_of_a_window(sound: MakeFile, tmp_path: Path, fast: dict[str, Any]) -> None:
+    """One window at the priors' rate: the energies that the separator expects to be right and wrong, in dB."""
+    path = sound("mix.wav", 16_384)
+    report = separate_file(path, tmp_path / "out", sources=BOTH, layout=Layout(picture=False), **fast).report
+    separator = gansep.load_separator(sources=BOTH, library=fast["library"], recipe=recipe_for(quality="fast"))
+    stats = separator(read(path)[0]).stats
+    expected = (10 * (stats["sure"] / stats["unsure"]).log10())[0].tolist()
+    assert expected[0] != pytest.approx(expected[1], abs=0.2)
+    for name, decibels in zip(BOTH, expected, strict=True):
+        assert report["windows"]["expected_si_sdr_db"][name] == [pytest.approx(decibels, abs=0.06)]
+        assert report["sources"][name]["expected_si_sdr_db"] == pytest.approx(decibels, abs=0.06)
+    assert report["windows"]["seconds"] == report["windows"]["hop_seconds"] * 2 == 1.024
+    assert report["windows"]["failed"] == ([0] if stats["failed"].item() else [])
+
+
+def test_windows_are_told_apart(
+    sound: MakeFile, tmp_path: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of 5 and 2 windows in batches of 4, every one with energies of its own; the second one is lost."""
+    right, call, count = torch.tensor([1e5, 1.0, 10.0, 1e-9, 100.0, 1.0, 10.0]), GanPrior.__call__, [0]
+
+    def told(self: GanPrior, mixture: Tensor) -> Estimates:
+        found, number = call(self, mixture), count[0] + torch.arange(len(mixture))
+        count[0] += len(mixture)
+        sure = torch.stack([right[number], torch.full((len(number),), 4.0)], 1)
+        energies = {"sure": sure, "unsure": torch.ones_like(sure), "failed": number == 1}
+        return replace(found, stats=dict(found.stats) | energies)
+
+    monkeypatch.setattr(GanPrior, "__call__", told)
+    files = [sound("a.wav", 3 * 44_100, 44_100), sound("b.wav", 24_000)]
+    request = Request(sources=BOTH, batch=4, **fast)
+    first, second = (one.report for one in separate_files(files, request, Layout(tmp_path / "out", picture=False)).done)
+    assert first["windows"] == {
+        "seconds": 1.024,
+        "hop_seconds": 0.512,
+        "expected_si_sdr_db": {"tone": [50.0, 0.0, 10.0, -30.0, 20.0], "hiss": [6.0] * 5},
+        "failed": [1],
+    }
+    assert second["windows"]["expected_si_sdr_db"] == {"tone": [0.0, 10.0], "hiss": [6.0, 6.0]}
+    assert second["windows"]["failed"] == []
+    expected = [one["sources"][name]["expected_si_sdr_db"] for one in (first, second) for name in BOTH]
+    assert expected == [43.0, 6.0, 7.4, 6.0]  # 10 log10(100111 / 5), of 11 / 2
+
+
+def test_of_silence_and_of_other_back_ends_nothing_is_expected(
+    sound: MakeFile, tmp_path: Path, fast: dict[str, Any]
+) -> None:
+    silent = separate_file(sound("zeros.wav", peak=0.0), tmp_path / "a", sources=BOTH, **fast)
+    other = separate_file(sound("mix.wav"), tmp_path / "b", k=2, backend="time-cut")
+    for done in (silent, other):
+        assert done.report["windows"] is None
+        assert [source["expected_si_sdr_db"] for source in done.report["sources"].values()] == [None, None]
 
 
 def test_max_seconds_ends_the_search(sound: MakeFile, tmp_path: Path, tiny_library: Path) -> None:

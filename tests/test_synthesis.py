@@ -51,6 +51,28 @@ def test_attributes_of_known_sounds() -> None:
     assert pitch(0.1 * noise, RATE).isnan().all()
 
 
+def test_a_pitch_is_heard_beside_noise() -> None:
+    """Struck strings, 10 dB over the noise that priors play beside them; and none in noise of any colour."""
+    random, time = torch.Generator().manual_seed(0), torch.arange(16384) / RATE
+    notes = []
+    for frequency in (98.0, 262.0, 523.0):
+        partials = [frequency * n * (1 + 2e-4 * n**2) ** 0.5 for n in range(1, 9)]
+        sizes = zip(partials, range(1, 9), strict=True)
+        notes.append(sum((6.2831853 * hertz * time).sin() * (-2 * n * time).exp() / n for hertz, n in sizes))
+    clean = torch.stack([torch.as_tensor(note) for note in notes])
+    noise = torch.randn(3, 16384, generator=random)
+    beside = noise * (0.1 * clean.square().mean(-1, keepdim=True)).sqrt()
+    assert pitch(clean + beside, RATE).numpy() == pytest.approx([98, 262, 523], rel=0.03)  # stretched strings
+    slopes = torch.fft.rfftfreq(16384, 1 / RATE).clamp_min(20) ** torch.tensor([[-1.0], [-0.5], [0.5]])
+    coloured = torch.fft.irfft(torch.fft.rfft(noise) * slopes)
+    assert pitch(coloured / coloured.abs().amax(-1, keepdim=True), RATE).isnan().all()
+    assert pitch(noise * (-20 * time).exp(), RATE).isnan().all()
+
+
+def test_sounds_of_the_piano_have_a_pitch() -> None:
+    assert pitch(load_prior("piano").sample(8), RATE).isfinite().sum() >= 6
+
+
 def test_ends_are_what_the_encoder_hears(drums: Prior, clips: dict[str, Tensor]) -> None:
     waves = between(drums, clips["drums"], clips["piano"], 5)
     assert waves.shape == (5, 16384)

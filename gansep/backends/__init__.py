@@ -60,6 +60,9 @@ def _gan_prior(
     steps: int | None = None,
     restarts: int | None = None,
     likelihood: float | None = None,
+    listen: int | None = None,
+    trust: float | None = None,
+    fallback: int | None = None,
     seed: int = 0,
 ) -> Separator:
     from gansep.backends.gan_prior import GanPrior, recipe_for
@@ -67,7 +70,8 @@ def _gan_prior(
 
     priors = [load_prior(source, wanted.library, wanted.device, kind) for source in wanted.named("gan-prior")]
     if isinstance(recipe, str):
-        recipe = recipe_for(recipe, quality, steps=steps, restarts=restarts, likelihood=likelihood, seed=seed)
+        numbers = {"steps": steps, "restarts": restarts, "likelihood": likelihood, "trust": trust}
+        recipe = recipe_for(recipe, quality, listen=listen, fallback=fallback, seed=seed, **numbers)
     return GanPrior(priors, recipe)
 
 

@@ -1,10 +1,13 @@
 """Which K of the installed priors explain a mixture: ``-k 2`` without names.
 
-Every prior answers once (its encoder's estimate); then sources are added one by one, each time the one that brings the
-sum of their powers nearest to the mixture's, in log magnitude. Phases of generated sound mean nothing, so powers add.
-What a prior claims is weighed as it claims it, with no gain fitted afterwards: a prior that can play anything would
-else explain everything. (A prior without an encoder is judged by its middle latent, at a fitted gain.) The cost grows
-with the number of priors, not with the number of sets.
+Where every prior has a listener, each says how sure it is that its source is there, in log odds that were calibrated on
+mixtures with and without it, so that none is chosen for being more expressive; the K surest are taken.
+
+Elsewhere every prior answers once (its encoder's estimate); then sources are added one by one, each time the one that
+brings the sum of their powers nearest to the mixture's, in log magnitude. Phases of generated sound mean nothing, so
+powers add. What a prior claims is weighed as it claims it, with no gain fitted afterwards: a prior that can play
+anything would else explain everything. (A prior without an encoder is judged by its middle latent, at a fitted gain.)
+The cost grows with the number of priors, not with the number of sets.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from torch import Tensor
 from gansep.backends.gan_prior import GanPrior, Recipe
 from gansep.dsp.stft import stft
 from gansep.inversion.descent import Settings
+from gansep.nets.listener import certainty, listen
 from gansep.types import ModelError
 
 if TYPE_CHECKING:
     from gansep.library import Prior
 
+BATCH = 16  # windows heard at a time
 FLOOR = 0.3  # magnitudes about 10 dB below a window's RMS magnitude count as nothing; chosen on dev
 
 
@@ -33,10 +38,10 @@ class Choice:
 
     Attributes:
         priors: the ``K`` chosen, in the order of the candidates.
-        scores: by name of every candidate, how much nearer it comes to the mixture by itself than silence does, as a
-            mean log ratio of magnitudes.
-        confidence: by name of a chosen source, how far it stood above the best candidate that was left out: 0 as
-            good, 1 if nothing else helped; ``None`` if none was left out.
+        scores: by name of every candidate, the probability that it is there, by its listener; or how much nearer it
+            comes to the mixture by itself than silence does, as a mean log ratio of magnitudes.
+        confidence: by name of a chosen source, that probability; or how far it stood above the best candidate that was
+            left out: 0 as good, 1 if nothing else helped, ``None`` if none was left out.
     """
 
     priors: tuple[Prior, ...]
@@ -57,6 +62,8 @@ def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
     if not 1 <= count <= len(priors):
         names = ", ".join(prior.name for prior in priors)
         raise ModelError(f"cannot choose {count} sources from {len(priors)} installed priors ({names})")
+    if all(prior.listener for prior in priors):
+        return _surest(priors, windows, count)
     mixture = _power(windows)
     powers = {prior.name: _power(_estimate(prior, windows)) for prior in priors}
     heard = torch.zeros_like(mixture)  # power of the chosen ones
@@ -74,6 +81,18 @@ def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
     scores = {name: alone - _distance(power, mixture) for name, power in powers.items()}
     # in the order of the candidates, so that recordings with the same sources share a separator
     return Choice(tuple(prior for prior in priors if prior.name in rounds), scores, confidence)
+
+
+@torch.no_grad()
+def _surest(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
+    """The priors whose listeners are surest, by the mean of their probabilities over windows."""
+    ears = [prior.listener for prior in priors if prior.listener]
+    sure = torch.cat([certainty(ears, listen(ears, few)).sigmoid() for few in windows.split(BATCH)]).mean(0)
+    scores = {prior.name: round(float(one), 6) for prior, one in zip(priors, sure, strict=True)}
+    chosen = sorted(scores, key=scores.__getitem__, reverse=True)[:count]
+    return Choice(
+        tuple(prior for prior in priors if prior.name in chosen), scores, {name: scores[name] for name in chosen}
+    )
 
 
 def _lead(best: float, others: Sequence[float]) -> float | None:

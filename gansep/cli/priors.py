@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gansep.cli.common import Subparsers, add_common, show, table
@@ -13,6 +16,11 @@ from gansep.types import GansepError, ModelError
 
 if TYPE_CHECKING:
     from gansep.library import Found
+
+MANY = 8  # numbers of a list that a card is shown with
+HEAD = ("name", "kind", "sources", "origin", "segment", "rate", "licence", "folder", "note")
+LONG = ("sources", "licence", "folder")  # columns that are cut where the terminal is narrower than the table
+LEAST = 10  # letters that are left of them
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -37,19 +45,40 @@ def run(args: argparse.Namespace) -> int:
         raise GansepError("show needs the name of a model; gansep priors lists them")
     every = not args.names
     models = find_models(args.library) if every else [find_model(name, None, args.library) for name in args.names]
-    answer, code = {"list": _list, "show": _show, "verify": _verify}[args.action](models, args.json)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() and not args.out else None
+    answer, code = {"list": partial(_list, width=width), "show": _show, "verify": _verify}[args.action](
+        models, args.json
+    )
     show(answer, args.out)
     return code
 
 
-def _list(models: Sequence[Found], as_json: bool) -> tuple[str, int]:
+def _list(models: Sequence[Found], as_json: bool, width: int | None) -> tuple[str, int]:
     rows = [_row(found) for found in models]
     if as_json:
         return json.dumps(rows, indent=1, ensure_ascii=False), 0
     if not rows:
         return "no models installed; train one with gansep train-prior --data FOLDER", 0
-    head = ["name", "kind", "sources", "origin", "segment", "rate", "licence", "folder", "note"]
-    return table(head, ([_cell(name, row[name]) for name in head] for row in rows)), 0
+    cells = [[_cell(name, row[name]) for name in HEAD] for row in rows]
+    return table(HEAD, cells if width is None else _fit(cells, width)), 0
+
+
+def _fit(cells: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Rows whose long columns, the longest first, are cut until they fit between the others."""
+    sizes = {name: max(map(len, column)) for name, *column in zip(HEAD, HEAD, *cells, strict=True)}
+    while sum(sizes.values()) + 2 * (len(HEAD) - 1) > width:
+        longest = max(LONG, key=lambda name: sizes[name])
+        if sizes[longest] <= LEAST:
+            break
+        sizes[longest] -= 1
+    return [[_cut(name, cell, sizes[name]) for name, cell in zip(HEAD, row, strict=True)] for row in cells]
+
+
+def _cut(name: str, cell: str, size: int) -> str:
+    """The beginning of a cell, of a folder the end."""
+    if len(cell) <= size:
+        return cell
+    return "…" + cell[1 - size :] if name == "folder" else cell[: size - 1] + "…"
 
 
 def _row(found: Found) -> dict[str, Any]:
@@ -60,7 +89,9 @@ def _row(found: Found) -> dict[str, Any]:
     except ModelError:
         return row | {"note": "broken, see gansep priors verify"}
     causal = bool(card.config.get("causal"))
-    note = ", ".join(["causal"] * causal + ["shadowed"] * found.shadowed)
+    mute = found.kind == "vae" and card.config.get("domain") == "magnitude"  # to a search, which needs its gradient
+    notes = {"causal": causal, "synthesis only": mute, "shadowed": found.shadowed}
+    note = ", ".join(name for name, applies in notes.items() if applies)
     row |= {"sources": card.sources, "causal": causal, "segment": card.segment, "rate": card.sample_rate}
     return row | {"licence": card.licence, "note": note}
 
@@ -90,8 +121,12 @@ def _describe(found: Found, card: dict[str, Any]) -> str:
 
 
 def _flat(value: Any) -> str:
+    """Fields and items in a line; of many numbers how many, and from which to which."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_flat(part)}" for name, part in value.items())
+        parts = {name: f"({_flat(part)})" if isinstance(part, dict) else _flat(part) for name, part in value.items()}
+        return ", ".join(f"{name} {part}" for name, part in parts.items() if part)
+    if isinstance(value, list | tuple) and len(value) > MANY and all(isinstance(one, int | float) for one in value):
+        return f"[{len(value)} numbers, {min(value):.4g} to {max(value):.4g}]"
     return ", ".join(map(_flat, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
 
 

@@ -105,7 +105,17 @@ def describe(separation: Separation) -> str:
 
 
 def _sureness(report: Mapping[str, Any]) -> str:
-    sure = {name: source["confidence"] for name, source in report["sources"].items()}
-    chosen = ", ".join(name + (f" ({value:.0%} sure)" if value is not None else "") for name, value in sure.items())
-    explained = report["explained"]
-    return chosen if explained is None else f"{chosen}; the priors explain {explained:.0%} of it"
+    said = ", ".join(name + _doubt(source) for name, source in report["sources"].items())
+    explained, failed = report["explained"], (report["windows"] or {}).get("failed", [])
+    said = said if explained is None else f"{said}; the priors explain {explained:.0%} of it"
+    if not failed:
+        return said
+    return f"{said}; {len(failed)} windows are like nothing they know and were shared out equally"
+
+
+def _doubt(source: Mapping[str, Any]) -> str:
+    """How sure the program is that a source is there, and how well it expects to have separated it."""
+    sure, expected = source["confidence"], source["expected_si_sdr_db"]
+    words = [] if sure is None else [f"{sure:.0%} sure"]
+    words += [] if expected is None else [f"about {expected:.0f} dB"]
+    return f" ({', '.join(words)})" if words else ""

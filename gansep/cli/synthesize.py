@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Make sounds, write them and say where."""
     from gansep.library import load_prior
 
-    count = 8 if args.n is None else args.n
-    if not 1 <= count <= 999 or (args.n is not None and args.source):
-        raise GansepError(f"-n must be from 1 to 999, and is not for --from, got {count}")
+    count = _count(args)
     prior = load_prior(args.prior, args.library, args.device)
     if args.told is not None:
         prior = prior.told(args.told)
@@ -59,6 +58,19 @@ def run(args: argparse.Namespace) -> int:
     for path in written:
         print(path)
     return 0
+
+
+def _count(args: argparse.Namespace) -> int:
+    """How many sounds are wanted."""
+    if args.n is None:
+        return 8
+    if args.source:
+        raise GansepError("-n is not for --from, which makes as many sounds as the recording is long; leave it out")
+    way = "--between" if args.between else "--walk" if args.walk else ""
+    least, whose = (2, f" with {way}, for its two ends") if way else (1, "")
+    if not least <= args.n <= 999:
+        raise GansepError(f"-n must be from {least} to 999{whose}, got {args.n}")
+    return args.n
 
 
 def _make(args: argparse.Namespace, prior: Prior, count: int) -> tuple[Tensor, str]:
@@ -74,7 +86,8 @@ def _make(args: argparse.Namespace, prior: Prior, count: int) -> tuple[Tensor, s
         return prior.sample(count, args.seed), ""
     found = synthesis.walk(prior, args.walk, count, args.seed)
     unit = synthesis.UNITS[args.walk]
-    rows = [[f"{number:02d}", f"{value:.0f}"] for number, value in enumerate(found.values.tolist(), 1)]
+    values = [f"{value:.0f}" if math.isfinite(value) else "-" for value in found.values.tolist()]
+    rows = [[f"{number:02d}", value] for number, value in enumerate(values, 1)]
     said = f"{args.walk} against place along the walk, over other sounds: correlation {found.correlation:.2f}"
     return found.waves, f"{table(['sound', f'{args.walk} {unit}'], rows)}\n{said}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -76,9 +77,8 @@ def add_parser(subparsers: Subparsers) -> None:
     conditional = parser.add_argument_group(
         "what the decoder is told, of --kind conditional a source, of --kind variational a class of its one source"
     )
-    conditional.add_argument(
-        "--by-folder", "--condition", action="store_true", default=None, help="one a subfolder of --data"
-    )
+    for name, said in (("--by-folder", "one a subfolder of --data"), ("--condition", "the same as --by-folder")):
+        conditional.add_argument(name, dest="by_folder", action="store_const", const=name, help=said)
     conditional.add_argument(
         "--by-name", metavar="PATTERN", help="one a match in file names, as 'ar_(s[0-9]+)' for speakers"
     )
@@ -120,9 +120,11 @@ def run(args: argparse.Namespace) -> int:
     from gansep.training.api import Provenance
 
     _check(args)
-    sources = _sources(args)
+    sources, note = _sources(args)
     train = {"denoising": _denoiser, "conditional": _conditional, "variational": _variational}[args.kind](args, sources)
     with reporter(args, "train-autoencoder") as progress:
+        if note:
+            progress.say(note)
         folder = train(
             out=args.out,
             resume=bool(args.resume),
@@ -145,6 +147,8 @@ def _denoiser(args: argparse.Namespace, sources: Sources) -> Callable[..., Path]
 def _conditional(args: argparse.Namespace, sources: Sources) -> Callable[..., Path]:
     from gansep.training.autoencoder import train_conditional
 
+    if args.sounding is not None and args.sounding > len(sources):
+        raise GansepError(f"--sounding must be at most the number of sources, {len(sources)}, got {args.sounding}")
     return partial(train_conditional, sources, args.name, _config(args), settings_of(args, sounding=args.sounding or 0))
 
 
@@ -180,7 +184,8 @@ def _check(args: argparse.Namespace) -> None:
     for kinds, names in OF_KINDS.items():
         for name in names:
             if args.kind not in kinds and getattr(args, name) is not None:
-                belongs = f"{flag(name)} belongs to --kind {' or '.join(kinds)}, not to {args.kind}"
+                written = args.by_folder if name == "by_folder" else flag(name)
+                belongs = f"{written} belongs to --kind {' or '.join(kinds)}, not to {args.kind}"
                 raise GansepError(f"{belongs}; leave it out")
     args.domain = args.domain or ("waveform" if args.kind == "variational" else "magnitude")
     for name, (choice, owners) in BELONGS.items():
@@ -191,22 +196,27 @@ def _check(args: argparse.Namespace) -> None:
         raise GansepError(f"--kind denoising has one clean source, got {len(args.data)}; give noise with --noise")
     if args.kind == "variational" and len(args.data) > 1:
         raise GansepError(f"--kind variational has one source, got {len(args.data)}; train one a source")
-    check_positive(args, "hop", "amount", "sounding")
+    check_positive(args, "hop", "amount", "sounding", "code", "width", "depth", "mels", "floor")
+    for name in ("beta", "warm_up"):
+        value = getattr(args, name)
+        if value is not None and not 0 <= value < math.inf:
+            raise GansepError(f"{flag(name)} must be a number from 0 up, got {value}")
     if args.amount is not None and args.amount >= 1:
         raise GansepError(f"--amount must be in (0, 1), got {args.amount}")
     if args.by_folder and args.by_name is not None:
-        raise GansepError("--by-folder and --by-name both say what a source is; give one")
+        raise GansepError(f"{args.by_folder} and --by-name both say what a source is; give one")
 
 
-def _sources(args: argparse.Namespace) -> Sources:
-    """Files or folders of each source."""
+def _sources(args: argparse.Namespace) -> tuple[Sources, str]:
+    """Files or folders of each source, and a line on files that are of none, if there are."""
     if args.noise:
         args.data = [*args.data, args.noise]
     if not args.by_folder and args.by_name is None:
-        return {name: [folder] for name, folder in sources_of(args).items()}
+        return {name: [folder] for name, folder in sources_of(args).items()}, ""
     from gansep.library.card import check_sources
 
-    groups, asked = _groups(args), "--by-folder" if args.by_folder else f"--by-name {args.by_name!r}"
+    asked = args.by_folder or f"--by-name {args.by_name!r}"
+    groups, others = _groups(args, asked)
     if not groups:
         what = "no subfolder with recordings" if args.by_folder else "no file whose name matches"
         raise DataError(f"{asked} finds {what} in {', '.join(args.data)}")
@@ -214,23 +224,26 @@ def _sources(args: argparse.Namespace) -> Sources:
         check_sources(list(groups))
     except ModelError as error:
         raise DataError(f"{error}; it comes from {asked}") from error
+    if args.kind == "conditional" and len(groups) < 2:
+        raise DataError(f"mixtures need at least two sources, got {next(iter(groups))} from {asked}")
     if args.kind == "conditional" and len("-".join(groups)) > LONGEST and not (args.name or args.out):
         raise DataError(f"{asked} finds {len(groups)} sources, too many to call the model by; give it a --name")
-    return groups
+    total, why = others + sum(map(len, groups.values())), "in no subfolder" if args.by_folder else "without a match"
+    return groups, f"{asked}: {others} of {total} files are {why} and left out" if others else ""
 
 
-def _groups(args: argparse.Namespace) -> dict[str, list[Path]]:
-    """Files of each source that subfolders or names of files tell, by name."""
+def _groups(args: argparse.Namespace, asked: str) -> tuple[dict[str, list[Path]], int]:
+    """Files of each source that subfolders or names of files tell, by name, and how many other files there are."""
     from gansep.audio import find_audio
 
     groups: dict[str, list[Path]] = {}
     for folder in map(Path, args.data):
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; --by-folder and --by-name need folders of recordings")
+            raise DataError(f"{folder}: no such folder; {asked} needs folders of recordings")
         for file in find_audio(folder):
-            if name := _group(args.by_name, folder, file):
-                groups.setdefault(name, []).append(file)
-    return dict(sorted(groups.items()))
+            groups.setdefault(_group(args.by_name, folder, file), []).append(file)
+    others = len(groups.pop("", []))
+    return dict(sorted(groups.items())), others
 
 
 def _group(pattern: str | None, folder: Path, file: Path) -> str:

@@ -28,6 +28,7 @@ DEFAULTS = {
         "checkpoint_every": 500,
         "resume": False,
         "init_from": None,
+        "no_listener": False,
     },
     "nmf": {"atoms": 32, "divergence": "kl"},
 }
@@ -50,6 +51,7 @@ def add_parser(subparsers: Subparsers) -> None:
     gan.add_argument("--interference", nargs="+", metavar="PATH", help="folders of other sounds, one source each")
     gan.add_argument("--objective", choices=OBJECTIVES, help="what is trained for (default: default)")
     gan.add_argument("--dim", type=int, metavar="N", help="width of the networks (default: 32)")
+    gan.add_argument("--no-listener", action="store_true", default=None, help="masks shall come from the search alone")
     gan.add_argument("--segment", type=int, choices=SEGMENTS, help="samples a prior plays (default: 16384)")
     nmf = parser.add_argument_group("flags of --kind nmf")
     nmf.add_argument("--atoms", type=int, metavar="N", help="spectra in the dictionary (default: 32)")
@@ -83,6 +85,7 @@ def _train_generator(args: argparse.Namespace, provenance: Provenance) -> Path:
         seed=args.seed,
         device=args.device,
         init_from=args.init_from,
+        listen=not args.no_listener,
         library=args.library,
     )
     with reporter(args, "train-prior") as progress:

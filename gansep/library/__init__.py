@@ -9,7 +9,7 @@ Finding, listing and reading cards needs no torch, which these modules therefore
 
 from gansep.library.card import CARD, WEIGHTS, Card, Found, read_card
 from gansep.library.dictionary import Dictionary, load_dictionary
-from gansep.library.prior import Prior, installed_priors, load_prior, verify
+from gansep.library.prior import Prior, installed_priors, load_listener, load_prior, verify
 from gansep.library.search import find_model, find_models, is_writable, models_in, search_path, writable_library
 from gansep.library.separation import TrainedSeparator, find_separator, load_separation
 from gansep.library.weights import load_weights, save_model
@@ -28,6 +28,7 @@ __all__ = [
     "installed_priors",
     "is_writable",
     "load_dictionary",
+    "load_listener",
     "load_prior",
     "load_separation",
     "load_weights",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gansep.inversion.projection import Space
+    from gansep.nets.listener import Ear, Listener
     from gansep.nets.wavegan import PriorConfig
 
 
@@ -34,12 +36,14 @@ class Prior:
         generator: ``[B, Z]``, in [-1, 1] unless it is variational, to ``[B, segment]``; in eval mode, its weights take
             no gradient.
         encoder: ``[B, segment]`` mixture to latents ``[B, Z]`` and gains ``[B]``; ``None`` where none was trained.
+        listener: how the source is heard in a mixture; ``None`` where none was trained.
     """
 
     name: str
     card: Card
     generator: nn.Module
     encoder: nn.Module | None
+    listener: Ear | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -133,20 +137,89 @@ def load_prior(
     import torch
 
     from gansep.nets.precision import pick_device
-    from gansep.nets.spectrogram import make_generator
-    from gansep.nets.wavegan import Encoder
 
     found = reference if isinstance(reference, Found) else _find_prior(reference, library, kind)
     weights = load_weights(found)
     config = _check_prior(found, weights)
     device = pick_device(str(device))
     with torch.random.fork_rng(devices=[]):  # building a network draws random weights, from the caller's dice
-        generator, encoder = make_generator(config), Encoder(config) if _part(weights, "encoder") else None
-    for name, network in (("generator", generator), ("encoder", encoder)):
-        if network is not None:
-            network.load_state_dict(_part(weights, name))
-            network.to(device).eval().requires_grad_(False)
-    return Prior(found.name, found.card, generator, encoder)
+        networks = _networks(config, weights)
+    for name, network in networks.items():
+        network.load_state_dict(_part(weights, name))
+        network.to(device).eval().requires_grad_(False)
+    listener = _ear(found, config, networks.pop("listener", None), library, device)
+    return Prior(found.name, found.card, networks["generator"], networks.get("encoder"), listener)
+
+
+def _ear(
+    found: Found, config: PriorConfig, own: nn.Module | None, library: str | Path | None, device: torch.device
+) -> Ear | None:
+    """How a prior's source is heard: by a network of its own, or by one that hears others too, from the same library
+    if it has one of that name.
+
+    Raises:
+        ModelError: a listener that is not installed, or that does not know the source.
+    """
+    from gansep.nets.listener import Ear, Listener
+
+    if isinstance(own, Listener):
+        return Ear(own)
+    if config.listener is None:
+        return None
+    beside = found.folder.resolve().parent.parent / "listener" / str(config.listener)
+    shared = find_model(beside if (beside / CARD).exists() else str(config.listener), "listener", library)
+    names = shared.card.sources
+    source = found.card.sources[0]
+    if source not in names:
+        raise ModelError(f"{found.folder / CARD}: its listener {shared.name} hears {', '.join(names)}, not {source}")
+    return Ear(_shared(shared.folder, shared.card.sha256, str(device)), names.index(source))
+
+
+@lru_cache(maxsize=8)
+def _shared(folder: Path, sha256: str, device: str) -> Listener:
+    """One network for all priors that it hears."""
+    return load_listener(folder, device=device)
+
+
+def _networks(config: PriorConfig, weights: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+    """What a prior is made of, by name, with random weights."""
+    from gansep.nets.listener import Listener
+    from gansep.nets.spectrogram import make_generator
+    from gansep.nets.wavegan import Encoder
+
+    networks: dict[str, nn.Module] = {"generator": make_generator(config)}
+    networks |= {"encoder": Encoder(config)} if _part(weights, "encoder") else {}
+    own = config.listener
+    return networks | ({"listener": Listener(own)} if own and not isinstance(own, str) else {})
+
+
+def load_listener(
+    reference: str | Path | Found, library: str | Path | None = None, device: str | torch.device = "cpu"
+) -> Listener:
+    """Load a network that hears several sources, of kind ``listener``, in eval mode.
+
+    Raises:
+        ModelError: no such model, or a damaged or foreign one.
+    """
+    import torch
+
+    from gansep.nets.listener import Listener
+    from gansep.nets.precision import pick_device
+    from gansep.nets.spectral import NetConfig
+
+    found = reference if isinstance(reference, Found) else find_model(reference, "listener", library)
+    weights = load_weights(found)
+    try:
+        config = NetConfig(**found.card.config)
+        with torch.device("meta"):
+            expected = Listener(config).state_dict()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{found.folder / CARD}: not a listener, its config does not fit ({error})") from error
+    check_shapes(found, weights, expected)
+    with torch.random.fork_rng(devices=[]):  # building a network draws random weights, from the caller's dice
+        network = Listener(config)
+    network.load_state_dict(dict(weights))
+    return network.to(pick_device(str(device))).eval().requires_grad_(False)
 
 
 def _find_prior(reference: str | Path, library: str | Path | None, kind: str) -> Found:
@@ -187,6 +260,8 @@ def verify(found: Found) -> list[str]:
             check_dictionary(found, weights)
         if found.card.kind in SEPARATORS:
             check_separation(found, weights)
+        if found.card.kind == "listener":
+            load_listener(found)
     except ModelError as error:
         return [str(error)]
     if (found.card.kind, found.card.name) != (found.kind, found.name):
@@ -209,15 +284,13 @@ def _check_prior(found: Found, weights: Mapping[str, Tensor]) -> PriorConfig:
     """
     import torch
 
-    from gansep.nets.spectrogram import make_generator
-    from gansep.nets.wavegan import Encoder, PriorConfig
+    from gansep.nets.wavegan import PriorConfig
 
     card = found.card
     try:
         config = PriorConfig(**card.config)
         with torch.device("meta"):
-            networks: dict[str, nn.Module] = {"generator": make_generator(config)}
-            networks |= {"encoder": Encoder(config)} if _part(weights, "encoder") else {}
+            networks = _networks(config, weights)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{found.folder / CARD}: not a prior, its config does not fit ({error})") from error
     if config.variational != (card.kind == "vae"):

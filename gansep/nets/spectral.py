@@ -168,6 +168,17 @@ def unfeature(heard: Tensor, kind: str, floor: float) -> Tensor:
     return torch.where(above, heard.where(above, 1.0).sqrt(), 0.0)
 
 
+def statistics(heard: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every row of ``[B, D, N]``; no deviation is far below the others."""
+    spread, mean = torch.var_mean(heard, (0, 2))
+    std = spread.sqrt().clamp_min(1e-3 * spread.sqrt().mean())
+    return _short(mean), _short(std)
+
+
+def _short(values: Tensor) -> tuple[float, ...]:
+    return tuple(float(f"{value:.5g}") for value in values.tolist())
+
+
 class _Dense(nn.Module):
     """``[B, F, N]`` to ``[B, outputs, F, N]``, every frame by itself and its neighbours."""
 

@@ -7,6 +7,7 @@ The encoder is ours: it reads a *mixture* and answers with the latent and the le
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gansep.dsp.stft import stft
+from gansep.nets.spectral import NetConfig
 
 SEGMENTS = (16384, 32768, 65536)
 DOMAINS = ("waveform", "magnitude")
@@ -36,6 +38,8 @@ class PriorConfig:
         domain: ``waveform``, or ``magnitude`` for a variational prior that plays spectra
             (:mod:`gansep.nets.spectrogram`).
         classes: names of what a variational generator can be told to play, beside its latents.
+        listener: of the network that hears the source in a mixture (:mod:`gansep.nets.listener`); the name of a model
+            of kind ``listener`` that hears it among others; ``None`` for none.
     """
 
     dim: int = 32
@@ -46,12 +50,18 @@ class PriorConfig:
     variational: bool = False
     domain: str = "waveform"
     classes: tuple[str, ...] = ()
+    listener: NetConfig | str | None = None
 
     def __post_init__(self) -> None:
         classes = tuple(self.classes)
         if isinstance(self.classes, str) or not all(isinstance(name, str) for name in classes):
             raise ValueError(f"classes must be a list of names, got {self.classes!r:.60}")
         object.__setattr__(self, "classes", classes)
+        listener: Any = self.listener  # a card's is a dictionary
+        if isinstance(listener, Mapping):
+            object.__setattr__(self, "listener", NetConfig(**listener))
+        if isinstance(self.listener, NetConfig) and self.listener.sample_rate != self.sample_rate:
+            raise ValueError(f"the listener's sample_rate must be {self.sample_rate}, got {self.listener.sample_rate}")
         if self.domain not in DOMAINS:
             raise ValueError(f"unknown domain {self.domain!r}; expected one of {', '.join(DOMAINS)}")
         if not self.variational and (self.domain != "waveform" or self.classes):
@@ -67,7 +77,8 @@ class PriorConfig:
             raise ValueError(f"width must be a multiple of 16, got {self.width}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        own = self.listener.to_json() if isinstance(self.listener, NetConfig) else self.listener
+        return asdict(self) | {"listener": own}
 
 
 def draw_latents(config: PriorConfig, count: int, random: torch.Generator) -> Tensor:

@@ -87,10 +87,15 @@ class Runner:
         if row.bound:
             return []
         if row.blind:
-            cards = [prior.card for prior in self._candidates(len(sources))]
+            priors = self._candidates(len(sources))
+            cards, listens = [prior.card for prior in priors], True
         else:
-            cards = getattr(self._separator(row, sources), "cards", ())
-        return list(dict.fromkeys(f"{card.kind}/{card.name} {card.sha256[:16]}" for card in cards))
+            separator = self._separator(row, sources)
+            cards, listens = getattr(separator, "cards", ()), bool(getattr(separator, "ears", ()))
+        used = [(f"{card.kind}/{card.name}", card.sha256) for card in cards]
+        shared = [card.extra["listener"] for card in cards if listens and "listener" in card.extra]
+        used += [(one["model"], one["sha256"]) for one in shared]
+        return [f"{name} {sha256[:16]}" for name, sha256 in dict.fromkeys(used)]
 
     def forget(self) -> None:
         """Drop remembered answers, when their mixtures are done with."""
@@ -178,7 +183,7 @@ class _Remembering:
         self.separator = separator
         self.sources, self.refinement = separator.sources, separator.refinement
         self.sample_rate, self.segment = separator.sample_rate, separator.segment
-        self.cards = getattr(separator, "cards", ())
+        self.cards, self.ears = getattr(separator, "cards", ()), getattr(separator, "ears", ())
         self.answers: dict[bytes, tuple[Estimates, float]] = {}
         self.seconds = 0.0
 

@@ -10,21 +10,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gansep.dsp.stft import stft
 from gansep.library import (
     Card,
     Prior,
     find_model,
     installed_priors,
+    load_listener,
     load_weights,
     save_model,
     writable_library,
 )
 from gansep.library.card import check_sources
 from gansep.losses import multi_resolution_spectral
+from gansep.nets.listener import SIZES
 from gansep.nets.precision import pick_device
+from gansep.nets.spectral import feature, statistics
 from gansep.nets.spectrogram import SpectralGenerator
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig, draw_latents
-from gansep.training.data import Augmentation, Clips, draw, load_clips
+from gansep.training.data import Augmentation, Clips, draw, draw_interference, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
 from gansep.training.objectives import OBJECTIVES, Objective
@@ -34,6 +38,7 @@ from gansep.types import GansepError, ModelError
 
 LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
 BANK = 256  # sounds drawn from each installed prior where they stand for the rest of a mixture
+COMMON = "listener/common"  # what new listeners begin with
 HELD_OUT = 64  # windows that the figures of a card are measured on
 
 Sets = str | Path | Sequence[str | Path | Sequence[Path]]
@@ -49,6 +54,8 @@ class PriorSettings:
         config: sizes of the networks. augment: of the windows.
         seed: of weights and draws. device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         init_from: a finished prior to begin with, by name or folder.
+        listen: whether the prior gets a listener, where its objective hears mixtures; it begins with the trunk of
+            ``listener/common`` where that is installed and fits. Variational priors have none.
         divergence, warm_up: of the objective ``vae``, unless as :class:`Objective` has them.
         library: the one that ``init_from``, interference and the default place of the result are looked up in.
     """
@@ -62,6 +69,7 @@ class PriorSettings:
     seed: int = 0
     device: str = "auto"
     init_from: str | None = None
+    listen: bool = True
     divergence: float | None = None
     warm_up: int | None = None
     library: Path | None = None
@@ -79,6 +87,11 @@ class PriorSettings:
     def kind(self) -> str:
         """Of the model."""
         return "vae" if self.config.variational else "gan"
+
+    @property
+    def listens(self) -> bool:
+        """Whether the prior gets a listener."""
+        return self.listen and OBJECTIVES[self.objective].reconstruct and not self.config.variational
 
     @property
     def goal(self) -> Objective:
@@ -145,20 +158,22 @@ def train_prior(
     if isinstance(data, Mapping):
         settings = replace(settings, config=_with_classes(settings.config, list(data), name))
     name = name or name_of(parts[0])
-    card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
-    card = replace(card, kind=settings.kind)
     folder = Path(out) if out else writable_library(settings.library) / settings.kind / name
     schedule = Schedule(settings.steps, settings.minutes, settings.checkpoint_every)
     claim(folder, resume)
-    begin = _finished_weights(settings) if settings.init_from else None
+    begin = _finished_weights(settings) if settings.init_from else {}
     clips = [hear(paths, settings.config.sample_rate, say) for paths in parts]
     others = _interference(interference, name, settings)
+    if settings.listens:
+        config, ears = _listener(clips, others, begin, settings)
+        settings, begin = replace(settings, config=config), begin | ears
+    card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
+    card = replace(card, kind=settings.kind)
     device = pick_device(settings.device)
     training = PriorTraining(
         clips, others, settings.config, settings.goal, settings.augment, settings.seed, device, settings.steps
     )
-    if begin is not None:
-        training.start_from(begin)
+    training.start_from(begin)
     for part, sounds in zip(settings.config.classes or (name,), clips, strict=True):
         say(describe(part, sounds))
     return run_training(training, schedule, folder, _Keeper(folder, card, training, settings, provenance), resume, say)
@@ -175,11 +190,44 @@ def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
     """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
     found = find_model(str(settings.init_from), settings.kind, settings.library)
     ours, theirs = settings.config.to_json(), replace(PriorConfig(), **found.card.config).to_json()
-    wrong = [name for name in ours if name != "sample_rate" and theirs.get(name) != ours[name]]
+    free = ("sample_rate", "listener")
+    wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
         raise ModelError(f"{found.folder}: training cannot begin with it, its sizes differ ({said})")
     return load_weights(found)
+
+
+def _listener(
+    clips: Sequence[Clips], others: Sequence[Clips], begin: Mapping[str, Tensor], settings: PriorSettings
+) -> tuple[PriorConfig, dict[str, Tensor]]:
+    """The configuration with a listener's, and the weights that it begins with, if there are any.
+
+    They are those of the prior to begin with, or else the trunk of ``listener/common`` with the head that hears the
+    most of the new sounds; or none, and statistics of the new sounds.
+    """
+    config, rate = settings.config, settings.config.sample_rate
+    if any(name.startswith("listener.") for name in begin):
+        found = find_model(str(settings.init_from), settings.kind, settings.library)
+        return replace(config, listener=PriorConfig(**found.card.config).listener), {}
+    random = torch.Generator().manual_seed(settings.seed)
+    sounds = draw(clips[0], HELD_OUT, config.segment, random, settings.augment)
+    try:
+        common = load_listener(COMMON, settings.library)
+    except ModelError:
+        common = None
+    if common is not None and common.config.sample_rate == rate:
+        with torch.no_grad():
+            _, presence = common(stft(sounds, common.config.n_fft, common.config.hop))
+        alone = common.alone(int(presence.mean((0, 2)).argmax()))
+        return replace(config, listener=alone.config), {
+            f"listener.{name}": value for name, value in alone.state_dict().items()
+        }
+    rest = draw_interference(others, HELD_OUT, config.segment, random)
+    sizes = replace(SIZES, sample_rate=rate)
+    magnitudes = stft(torch.cat([sounds, sounds + rest]), sizes.n_fft, sizes.hop).abs()
+    mean, std = statistics(feature(magnitudes, sizes.feature, sizes.floor))
+    return replace(config, listener=replace(sizes, mean=mean, std=std)), {}
 
 
 def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> list[Clips]:

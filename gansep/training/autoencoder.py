@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gansep.nets.sound import SoundAutoencoder, SoundConfig, columns
+from gansep.nets.spectral import statistics
 from gansep.training.api import Provenance
 from gansep.training.data import Clips
 from gansep.training.separators import (
@@ -20,7 +21,6 @@ from gansep.training.separators import (
     Training,
     by_name,
     example_mixtures,
-    statistics,
 )
 from gansep.training.session import Paths, Say
 from gansep.training.signals import check_loss

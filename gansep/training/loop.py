@@ -26,7 +26,9 @@ CURVE_POINTS = 200
 
 
 class Trainee(Protocol):
-    """Something the loop can train."""
+    """Something the loop can train; ``horizon`` is the number of steps there will be, ``None`` while unknown."""
+
+    horizon: int | None
 
     def step(self, number: int) -> dict[str, float]: ...
     def weights(self) -> dict[str, Tensor]: ...
@@ -123,6 +125,8 @@ def train(
     start = time.monotonic() - run.seconds
     with _interruptible() as interrupted:
         while not run.outcome:
+            if schedule.minutes is not None:
+                trainee.horizon = _horizon(run, schedule, schedule.minutes)
             losses = trainee.step(run.step)
             run.step += 1
             _check_finite(losses, run.step)
@@ -161,6 +165,14 @@ def _outcome(run: Run, schedule: Schedule, interrupted: bool) -> str:
     if schedule.minutes is not None and run.seconds >= 60 * schedule.minutes:
         return "minutes"
     return ""
+
+
+def _horizon(run: Run, schedule: Schedule, minutes: float) -> int | None:
+    """Steps there will be if they go on as they went, so that step sizes fall before the time is over."""
+    if not run.seconds:
+        return schedule.steps
+    by_clock = max(1, round(run.step * 60 * minutes / run.seconds))
+    return by_clock if schedule.steps is None else min(schedule.steps, by_clock)
 
 
 def _time_left(run: Run, schedule: Schedule) -> float:

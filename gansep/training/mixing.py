@@ -25,6 +25,7 @@ class Mixing:
         absent: probability of each source to be silent; one always sounds.
         sounding: how many sources there are at once at most, of more that there may be; 0 for all.
         level_db: quietest and loudest peak of a mixture, in dB of full scale.
+        apart: pairs of sources, by number, that never sound at once; what they have in common is neither's.
     """
 
     seconds: float = 2.0
@@ -33,6 +34,7 @@ class Mixing:
     absent: float = 0.1
     sounding: int = 0
     level_db: tuple[float, float] = (-30.0, 0.0)
+    apart: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < math.inf or not 0 <= self.gain_db <= STRONGEST:
@@ -74,6 +76,12 @@ def draw_parts(
     else:
         kept = torch.randint(len(clips), (count,), generator=random)
     sounds[torch.arange(count), kept] = True
+    sounds &= parts.any(-1)
+    for one, other in mixing.apart:
+        first = torch.rand(count, generator=random) < 0.5
+        both = sounds[:, one] & sounds[:, other]
+        sounds[:, one] &= ~both | first
+        sounds[:, other] &= ~both | ~first
     parts = parts * sounds[..., None]
     level = 10 ** (_uniform((count,), *mixing.level_db, random) / 20)
     return parts * (level / parts.sum(1).abs().amax(-1).clamp_min(1e-6))[:, None, None]

@@ -35,6 +35,7 @@ class Objective:
         gain: weight of the error of the encoder's log gain.
         divergence: weight of the Kullback-Leibler divergence of variational latents, in nats a number, and warm_up:
             steps over which it rises from 0.
+        listening_rate: Adam's, for the listener.
     """
 
     game: str
@@ -52,6 +53,7 @@ class Objective:
     gain: float = 0.3
     divergence: float = 0.005
     warm_up: int = 1000
+    listening_rate: float = 1e-3
 
 
 _RECONSTRUCTION = Objective(

@@ -11,13 +11,25 @@ from torch import Tensor, nn
 
 from gansep.dsp.stft import stft
 from gansep.losses import adversarial, multi_resolution_spectral
+from gansep.nets.listener import Listener
 from gansep.nets.precision import autocast
+from gansep.nets.spectral import NetConfig
 from gansep.nets.spectrogram import SpectralGenerator, levels_of, make_generator
 from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig, draw_latents
 from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
+from gansep.training.listener import listening_losses
 from gansep.training.objectives import Objective
 
 UNTOLD = 0.2  # share of sounds whose class a generator with classes is not told, so that it can do without
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Training mixtures: ``parts [B, 2, T]``, own sound and rest; ``gain [B]`` of the source, ``present [B]`` or 0."""
+
+    parts: Tensor
+    gain: Tensor
+    present: Tensor
 
 
 @dataclass
@@ -29,7 +41,8 @@ class PriorTraining:
         others: sounds that stand for the rest of a mixture; may be empty.
         config, objective, augment: settings.
         seed: of weights and of every draw.
-        horizon: steps of the whole training; over the last third the step size falls to a tenth. ``None``: never.
+        horizon: steps of the whole training; over the last third the step size falls to a tenth, and over the last
+            two thirds the listener's to a hundredth. ``None``: never.
         decay: of the averaged weights.
     """
 
@@ -53,6 +66,8 @@ class PriorTraining:
             self.nets = nn.ModuleDict({"generator": make_generator(self.config), "critic": Critic(self.config)})
             if self.objective.reconstruct:
                 self.nets["encoder"] = Encoder(self.config)
+                if isinstance(self.config.listener, NetConfig):
+                    self.nets["listener"] = Listener(self.config.listener)
         self.nets.to(self.device)
         self.random = torch.Generator().manual_seed(self.seed)
         self.average = {name: value.detach().clone() for name, value in self._averaged()}
@@ -61,6 +76,10 @@ class PriorTraining:
         own = (0.9, beta2) if self.objective.reconstruct else (beta1, beta2)
         self.player = torch.optim.Adam(player, self.objective.rate, own)
         self.judge = torch.optim.Adam(self.nets["critic"].parameters(), self.objective.rate, (beta1, beta2))
+        self.hearer = None
+        if "listener" in self.nets:
+            ears = self.nets["listener"].parameters()
+            self.hearer = torch.optim.AdamW(ears, self.objective.listening_rate, weight_decay=1e-2)
         self.games = 0
 
     # -- one step ------------------------------------------------------------------------------------------------
@@ -76,7 +95,11 @@ class PriorTraining:
                 losses |= self._update_critic()
         total = torch.zeros((), device=self.device)
         if goal.reconstruct:
-            parts = self._reconstruction()
+            source, which = self._drawn(goal.batch)
+            mixed = self._mix(source.cpu())
+            if self.hearer:
+                losses |= self._update_listener(self.hearer, mixed.parts, number)
+            parts = self._reconstruction(source, which, mixed)
             weights = {"spectral": 1.0, "gain": goal.gain, "box": goal.box}
             weights["divergence"] = goal.divergence * min(1.0, number / max(1, goal.warm_up))
             total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
@@ -97,6 +120,9 @@ class PriorTraining:
         for optimiser in (self.player, self.judge):
             for group in optimiser.param_groups:
                 group["lr"] = rate
+        listening = self.objective.listening_rate * min(1.0, (number + 1) / 100)
+        for group in self.hearer.param_groups if self.hearer else ():  # from the first third on to a hundredth
+            group["lr"] = listening * 0.01 ** max(0.0, 1.5 * done - 0.5)
 
     @property
     def _game_batch(self) -> int:
@@ -160,16 +186,29 @@ class PriorTraining:
             real = self._critic(self._real(self._game_batch))
         return adversarial.relativistic_generator(real, self._critic(fake))
 
-    def _reconstruction(self) -> dict[str, Tensor]:
-        count = self.objective.batch
-        source, which = self._drawn(count)
-        mixture, gain, present = (part.to(self.device) for part in self._mix(source.cpu()))
+    def _reconstruction(self, source: Tensor, which: Tensor | None, mixed: Mixed) -> dict[str, Tensor]:
+        mixture, gain, present = (part.to(self.device) for part in (mixed.parts.sum(1), mixed.gain, mixed.present))
         latents, heard, strangeness = self._heard(mixture)
         missed = self._missed(latents, which, source)
         spectral = (missed * present).sum() / present.sum().clamp_min(1)
         error = (heard / gain).log()
         error = torch.where(present > 0, error.abs(), error.clamp_min(0))  # an absent source may be as low as it likes
         return {"spectral": spectral, "gain": error.mean()} | strangeness
+
+    def _update_listener(self, hearer: torch.optim.Optimizer, parts: Tensor, number: int) -> dict[str, Tensor]:
+        """Let the listener hear mixtures of ``parts [B, 2, T]``, own sound and rest, at levels 30 dB apart."""
+        level = 10 ** (-1.5 * torch.rand(len(parts), generator=self.random))
+        parts = parts * (level / parts.sum(1).abs().amax(-1).clamp_min(1e-6))[:, None, None]
+        listener = self.nets["listener"]
+        assert isinstance(listener, Listener)
+        with torch.random.fork_rng(devices=[]), autocast(self.device):
+            torch.manual_seed(self.seed * 1_000_003 + number)  # of who competes
+            losses = listening_losses(listener.train(), parts.to(self.device), rest=True)
+        hearer.zero_grad(set_to_none=True)
+        losses["listening"].backward()
+        nn.utils.clip_grad_norm_(listener.parameters(), 1.0)
+        hearer.step()
+        return {name: losses[name] for name in ("snr", "presence")}
 
     def _missed(self, latents: Tensor, which: Tensor | None, source: Tensor) -> Tensor:
         """How far what the generator plays is from the source. Shape: ``[B]``."""
@@ -195,11 +234,8 @@ class PriorTraining:
             latents, gain = encoder(mixture)
         return (latents + 0.03 * noise).clamp(-1, 1), gain, {"box": self._distance_to_box(latents)}
 
-    def _mix(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Own sound + interference, both at -9 to +9 dB; one in eight clean, one in ten without the source.
-
-        Shape: ``[B, T]`` to ``([B, T], [B], [B])``: mixture, gain of the source, 1 where it is present.
-        """
+    def _mix(self, source: Tensor) -> Mixed:
+        """Own sound + interference, both at -9 to +9 dB; one in eight clean, one in ten without the source."""
         count = len(source)
         chance = torch.rand(count, generator=self.random)
         gain, rest = 10 ** ((torch.rand(2, count, generator=self.random) * 18 - 9) / 20)
@@ -210,8 +246,8 @@ class PriorTraining:
             present = torch.ones(count)
             noise = coloured_noise(count, self.config.segment, self.random)
         rest = torch.where(chance > 0.875, 0.003 * rest, rest)
-        mixture = source * (gain * present)[:, None] + noise * rest[:, None]
-        return mixture, torch.where(present > 0, gain, 0.01 * rest), present
+        parts = torch.stack([source * (gain * present)[:, None], noise * rest[:, None]], 1)
+        return Mixed(parts, torch.where(present > 0, gain, 0.01 * rest), present)
 
     def _distance_to_box(self, latents: Tensor) -> Tensor:
         """Sliced Wasserstein-2 distance of a batch of latents to uniform ones (64 random directions and the axes)."""
@@ -225,16 +261,19 @@ class PriorTraining:
     # -- averages and state --------------------------------------------------------------------------------------
 
     def _averaged(self) -> list[tuple[str, Tensor]]:
-        return [(name, p) for name, p in self.nets.named_parameters() if not name.startswith("critic")]
+        return [(name, value) for name, value in self.nets.state_dict().items() if not name.startswith("critic")]
 
     @torch.no_grad()
     def _update_average(self, number: int) -> None:
         decay = min(self.decay, (1 + number) / (10 + number))  # young averages forget their random start
         for name, value in self._averaged():
-            self.average[name].lerp_(value, 1 - decay)
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
 
     def weights(self) -> dict[str, Tensor]:
-        """Averaged weights of generator and encoder, as a prior is saved."""
+        """Averaged weights of generator, encoder and listener, as a prior is saved."""
         return dict(self.average)
 
     def networks(self, device: torch.device | None = None) -> tuple[Generator | SpectralGenerator, Encoder | None]:
@@ -290,6 +329,7 @@ class PriorTraining:
             "average": self.average,
             "player": self.player.state_dict(),
             "judge": self.judge.state_dict(),
+            "hearer": self.hearer and self.hearer.state_dict(),
             "random": self.random.get_state(),
             "games": self.games,
         }
@@ -307,5 +347,7 @@ class PriorTraining:
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.player.load_state_dict(state["player"])
         self.judge.load_state_dict(state["judge"])
+        if self.hearer:
+            self.hearer.load_state_dict(state["hearer"])
         self.random.set_state(state["random"].cpu())
         self.games = state["games"]

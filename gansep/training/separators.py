@@ -11,15 +11,25 @@ import torch
 from torch import Tensor
 
 from gansep.dsp.stft import stft
-from gansep.library import Card, find_model, load_weights, save_model, writable_library
+from gansep.library import (
+    Card,
+    find_model,
+    load_listener,
+    load_weights,
+    read_card,
+    save_model,
+    writable_library,
+)
 from gansep.metrics import si_sdr
+from gansep.nets.listener import MAPS, SIZES, Listener
 from gansep.nets.mapping import SpectralMapping, WaveformConfig, WaveformMapping
 from gansep.nets.masknet import MaskNet, maps
 from gansep.nets.precision import pick_device
-from gansep.nets.spectral import NetConfig, feature
+from gansep.nets.spectral import NetConfig, feature, statistics
 from gansep.training.api import Provenance
 from gansep.training.data import Augmentation, Clips, load_clips
 from gansep.training.journal import Journal
+from gansep.training.listener import ListenerTask, calibrate
 from gansep.training.loop import Run, Schedule, thin
 from gansep.training.mapping import SPECTRAL_LOSSES, WAVEFORM_LOSSES, SpectralMappingTask, WaveformMappingTask
 from gansep.training.mask import MaskTask
@@ -32,6 +42,7 @@ from gansep.types import DataError, GansepError, ModelError
 LEVEL = "mixtures at random levels; the network's features are normalised by the card's mean and std"
 LEVEL_OF_WAVES = "mixtures at random levels; the network brings each to a standard deviation of 1"
 HEARD = 64  # mixtures that features are normalised by
+CALIBRATED = 60, 1.024  # batches of mixtures, and seconds of each: as long as a prior's window
 HELD_OUT = 32  # mixtures that the card's figures are measured on
 
 FREE = ("loss", "corruption", "mean", "std", "dropout")  # what a model need not share with one that it begins with
@@ -170,6 +181,57 @@ def train_mapping(
     )
 
 
+def train_listeners(
+    data: Sources,
+    name: str,
+    config: NetConfig | None = None,
+    settings: SeparatorSettings | None = None,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    provenance: Provenance | None = None,
+    held_out: Mapping[str, Paths] | None = None,
+    on_event: Say | None = None,
+) -> Path:
+    """Train one network that hears several sources, from which priors' own listeners begin.
+
+    Args:
+        data: sound files or folders of each source, by name.
+        name: of the model. out: its folder.
+        config: sizes and features; outputs and statistics are filled in.
+        settings, resume, provenance, held_out, on_event: as in :func:`train_mask`.
+    Returns:
+        The model's folder.
+    Raises:
+        DataError, OutputError, TrainingError, KeyboardInterrupt: as in :func:`train_mask`.
+    """
+    settings, sizes = settings or SeparatorSettings(), config or SIZES
+
+    def make(clips: Sequence[Clips]) -> ListenerTask:
+        heard = with_statistics(sizes, clips, settings)
+        return ListenerTask(Listener(replace(heard, outputs=MAPS * len(clips))))
+
+    return Training("listener", {}, LEVEL, sizes.sample_rate, make, settings, provenance or Provenance())(
+        data, name, Path(out), resume, held_out, on_event or (lambda event: None)
+    )
+
+
+def calibrate_listener(folder: Path, data: Sources, settings: SeparatorSettings) -> None:
+    """Tell a trained network that hears several sources how sure it may be that one is there, and save it so.
+
+    Args:
+        folder: of the model. data, settings: as it was trained with.
+    """
+    listener = load_listener(folder)
+    sounds = by_name(data)
+    clips = [load_clips(sounds[source], listener.config.sample_rate) for source in read_card(folder).sources]
+    random = torch.Generator().manual_seed(settings.seed + 1)
+    mixing = replace(settings.mixing, seconds=CALIBRATED[1])
+    parts = [draw_parts(clips, 16, mixing, random, settings.augment) for _ in range(CALIBRATED[0])]
+    calibrate(listener, parts)
+    save_model(folder, listener.state_dict(), read_card(folder), half=True)
+
+
 @dataclass
 class Training:
     """What trainings on mixtures share: names, sounds, statistics, the run and the card.
@@ -272,17 +334,6 @@ def example_mixtures(clips: Sequence[Clips], settings: SeparatorSettings) -> Ten
     """Mixtures as in training, by the seed. Shape: returns ``[B, T]``."""
     random = torch.Generator().manual_seed(settings.seed)
     return draw_parts(clips, HEARD, settings.mixing, random, settings.augment).sum(1)
-
-
-def statistics(heard: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of every row of ``[B, D, N]``; no deviation is far below the others."""
-    spread, mean = torch.var_mean(heard, (0, 2))
-    std = spread.sqrt().clamp_min(1e-3 * spread.sqrt().mean())
-    return _short(mean), _short(std)
-
-
-def _short(values: Tensor) -> tuple[float, ...]:
-    return tuple(float(f"{value:.5g}") for value in values.tolist())
 
 
 @dataclass

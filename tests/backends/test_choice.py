@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gansep.backends.choice import choose
 from gansep.library import Card, Prior
+from gansep.nets.listener import Ear, Listener
+from gansep.nets.spectral import NetConfig
 from gansep.types import ModelError
 
 SEGMENT, RATE = 16384, 16000
@@ -25,7 +30,7 @@ class Chord(nn.Module):
         return self.wave.expand(len(latents), -1)
 
 
-class Ear(nn.Module):
+class Finder(nn.Module):
     """An encoder that hears how much of its chord is in a mixture, and counts how often and how much it is asked."""
 
     def __init__(self, wave: Tensor) -> None:
@@ -42,7 +47,7 @@ class Ear(nn.Module):
 def prior(name: str, frequency: float, encoder: bool = True) -> Prior:
     card = Card(name, {"segment": SEGMENT, "latent": 2, "sample_rate": RATE}, RATE, SEGMENT, (name,))
     chord = Chord(frequency)
-    return Prior(name, card, chord, Ear(chord.wave) if encoder else None)
+    return Prior(name, card, chord, Finder(chord.wave) if encoder else None)
 
 
 FREQUENCIES = {"low": 170.0, "middle": 410.0, "high": 930.0, "top": 2110.0}
@@ -101,7 +106,7 @@ def test_priors_without_encoders_are_candidates_too(priors: list[Prior]) -> None
 def test_every_prior_is_asked_once_whatever_k(priors: list[Prior], count: int) -> None:
     choose(priors, mix(priors, low=0.5, high=0.5), count)
     for one in priors:
-        assert isinstance(one.encoder, Ear)
+        assert isinstance(one.encoder, Finder)
         assert one.encoder.asked == [3]
 
 
@@ -135,3 +140,68 @@ def test_more_than_there_are(priors: list[Prior], count: int) -> None:
 def test_priors_that_cannot_be_compared(priors: list[Prior]) -> None:
     with pytest.raises(ValueError, match="expected a mixture of shape"):
         choose(priors, torch.zeros(1, SEGMENT // 2), 1)
+
+
+# By listeners
+
+
+class Certain(Listener):
+    """A listener that is as sure of its sources as it has been told, in log odds; counts what it is asked."""
+
+    def __init__(self, *sure: float) -> None:
+        super().__init__(NetConfig(outputs=2 * len(sure), width=16, depth=1, n_fft=256, hop=128))
+        self.certainty[:, -1] = torch.tensor(sure)
+        self.asked: list[int] = []
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        self.asked.append(len(spectrum))
+        count, bins, frames = spectrum.shape
+        sources = len(self.certainty)
+        return torch.zeros(count, sources, bins, frames), torch.zeros(count, sources, frames)
+
+
+def test_the_surest_listeners_choose_whatever_the_generators_play(priors: list[Prior]) -> None:
+    shared = Certain(2.0, -1.0, 3.0)
+    heard = [replace(one, listener=Ear(shared, number)) for number, one in enumerate(priors[:3])]
+    choice = choose(heard, mix(priors, middle=0.5), 2)
+    assert [one.name for one in choice.priors] == ["low", "high"]  # as they stand among the candidates
+    expected = {"low": 2.0, "middle": -1.0, "high": 3.0}
+    assert choice.scores == pytest.approx(
+        {name: 1 / (1 + math.exp(-odds)) for name, odds in expected.items()}, abs=1e-6
+    )
+    assert choice.confidence == {name: choice.scores[name] for name in ("high", "low")}
+    assert list(choice.confidence) == ["high", "low"]  # the surest first
+    assert shared.asked == [3]
+    assert [one.encoder.asked for one in heard if isinstance(one.encoder, Finder)] == [[], [], []]
+
+
+def test_a_shared_network_is_asked_once_a_batch_of_windows_and_others_each_once(priors: list[Prior]) -> None:
+    shared, own = Certain(0.0, 4.0), Certain(-3.0)
+    ears = (Ear(shared, 1), Ear(own, 0), Ear(shared, 0))
+    heard = [replace(one, listener=ear) for one, ear in zip(priors, ears, strict=False)]
+    choice = choose(heard, mix(priors, low=0.5).repeat(7, 1), 1)
+    assert [one.name for one in choice.priors] == ["low"]
+    assert shared.asked == own.asked == [16, 5]
+
+
+def test_listeners_learn_from_every_window(priors: list[Prior]) -> None:
+    """Their mean probability counts: very sure of one window in three is less than rather sure of all."""
+
+    class Once(Certain):
+        def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+            odds, presence = super().forward(spectrum)
+            presence[:, 0] += torch.tensor([9.0, -9.0, -9.0])[:, None]
+            return odds, presence
+
+    shared = Once(0.0, 0.0)
+    shared.certainty[0, 3] = 1.0  # weighs presence
+    heard = [replace(one, listener=Ear(shared, number)) for number, one in enumerate(priors[:2])]
+    choice = choose(heard, mix(priors, low=0.5), 1)
+    assert list(choice.scores.values()) == pytest.approx([1 / 3, 0.5], abs=1e-3)
+    assert [one.name for one in choice.priors] == ["middle"]
+
+
+def test_where_one_has_no_listener_all_are_judged_by_what_they_play(priors: list[Prior]) -> None:
+    shared = Certain(-9.0, 9.0, 9.0)
+    heard = [replace(one, listener=Ear(shared, number)) for number, one in enumerate(priors[:3])]
+    assert [one.name for one in choose([*heard, priors[3]], mix(priors, low=0.5), 1).priors] == ["low"]

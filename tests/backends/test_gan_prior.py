@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gansep.backends import load_separator
 from gansep.backends.gan_prior import RECIPES, GanPrior, Recipe, explained, recipe_for
 from gansep.inversion.descent import Settings
 from gansep.inversion.objective import Value
 from gansep.library import Card, Prior, load_prior, save_model
+from gansep.metrics import si_sdr
+from gansep.nets.listener import Ear, Listener
+from gansep.nets.spectral import NetConfig
 from gansep.nets.spectrogram import make_generator
 from gansep.nets.wavegan import Encoder, PriorConfig
+from gansep.refine import Refinement
 from gansep.types import Estimates, ModelError, Separator
 
 MakePrior = Callable[..., Path]
@@ -194,7 +198,8 @@ def test_no_search_follows_a_prior_that_plays_spectra(tmp_path: Path, priors: li
 
 def test_a_prior_of_classes_is_searched_with_the_one_it_is_told(tmp_path: Path, mixture: Tensor) -> None:
     prior = make_variational(tmp_path, "voices", classes=("ann", "bob"))
-    whole, *told = (GanPrior([one], steps(0))(mixture).waves for one in (prior, prior.told("ann"), prior.told("bob")))
+    search = steps(0, fallback=0)  # random weights explain next to nothing
+    whole, *told = (GanPrior([one], search)(mixture).waves for one in (prior, prior.told("ann"), prior.told("bob")))
     assert prior.encoder is not None
     with torch.no_grad():
         latents = prior.space.project(prior.encoder(mixture)[0])
@@ -207,6 +212,152 @@ def test_a_prior_of_classes_is_searched_with_the_one_it_is_told(tmp_path: Path, 
     assert (improved.amin(1) < improved[:, 0]).all()
 
 
+# By listeners
+
+
+class Says(Listener):
+    """A listener with the same answer to everything: the odds ``[S, F]`` of its sources."""
+
+    def __init__(self, odds: Tensor) -> None:
+        super().__init__(NetConfig(outputs=2 * len(odds), width=16, depth=1, n_fft=256, hop=128))
+        self.odds = odds
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        count, _, frames = spectrum.shape
+        return self.odds[None, :, :, None].expand(count, -1, -1, frames), torch.zeros(count, len(self.odds), frames)
+
+
+class Plays(nn.Module):
+    """A generator of one sound."""
+
+    def __init__(self, wave: Tensor) -> None:
+        super().__init__()
+        self.wave = wave
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.wave.expand(len(latents), -1)
+
+
+class Notes(nn.Module):
+    """An encoder that keeps what it has heard."""
+
+    def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        self.heard = mixture
+        return torch.zeros(len(mixture), 2), torch.ones(len(mixture))
+
+
+LOW = torch.arange(129) < 40  # bins below 2500 Hz
+BANDS = torch.stack([torch.where(LOW, 20.0, -20.0), torch.where(LOW, -20.0, 20.0)])
+NOBODY = torch.full((2, 129), -20.0)
+
+
+def listening(priors: list[Prior], odds: Tensor) -> list[Prior]:
+    """The priors with ears of one network."""
+    network = Says(odds)
+    return [replace(prior, listener=Ear(network, number)) for number, prior in enumerate(priors)]
+
+
+@pytest.fixture(scope="module")
+def tones() -> Tensor:
+    """Tones of 500 and 5000 Hz that come and go, ``[2, segment]``."""
+    time = torch.arange(SEGMENT) / 16000
+    return 0.3 * torch.hann_window(SEGMENT) * (6.2831853 * torch.tensor([[500.0], [5000.0]]) * time).sin()
+
+
+@pytest.fixture(scope="module")
+def players(tones: Tensor) -> list[Prior]:
+    """Priors that play these tones whatever their latents are."""
+    config = {"segment": SEGMENT, "latent": 2, "sample_rate": 16000}
+    cards = [Card(name, config, 16000, SEGMENT, (name,)) for name in ("low", "high")]
+    waves = tones / tones.abs().max()
+    return [Prior(card.name, card, Plays(wave), Notes()) for card, wave in zip(cards, waves, strict=True)]
+
+
+def test_masks_are_what_listeners_hear(priors: list[Prior], mixture: Tensor, tones: Tensor) -> None:
+    separator = GanPrior(listening(priors, BANDS), steps(9, trust=0.0))
+    assert separator.refinement == Refinement(exponent=1.0)
+    both = torch.cat([tones.sum(0, keepdim=True), mixture])
+    found = separator(both)
+    torch.testing.assert_close(found.waves.sum(1), both, atol=1e-5, rtol=0)
+    assert si_sdr(found.waves[0], tones).min() > 40
+    spectra = torch.fft.rfft(found.waves[1:]).abs().square()  # about 1 Hz a bin
+    assert spectra[:, 0, 2700:].sum() < 1e-3 * spectra[:, 0].sum()
+    assert spectra[:, 1, :2200].sum() < 1e-3 * spectra[:, 1].sum()
+    assert set(found.stats) == {"sure", "unsure", "explained", "failed"}  # nothing was searched
+    assert (found.stats["unsure"] < 1e-6 * found.stats["sure"]).all() and not found.stats["failed"].any()
+    torch.testing.assert_close(found.stats["explained"], torch.ones(4))
+
+
+def test_silence_is_heard_as_silence(priors: list[Prior], mixture: Tensor) -> None:
+    for odds in (BANDS, NOBODY):
+        found = GanPrior(listening(priors, odds), steps(1))(torch.cat([torch.zeros(1, SEGMENT), mixture[:1]]))
+        assert (found.waves[0] == 0).all() and found.waves[1].abs().max() > 0
+        assert not found.stats["failed"][0]
+        assert all(value.isfinite().all() for value in found.stats.values())
+
+
+def test_trust_moves_masks_towards_what_generators_play(players: list[Prior], tones: Tensor) -> None:
+    """Listeners that cannot tell leave it all to the generators; those that are sure of something else do not."""
+    mixture = tones.sum(0, keepdim=True)
+    found = {}
+    for trust in (0.0, 0.1, 1.0):
+        estimates = GanPrior(listening(players, 0 * BANDS), steps(0, trust=trust))(mixture)
+        torch.testing.assert_close(estimates.waves.sum(1), mixture, atol=1e-5, rtol=0)
+        assert not estimates.waves.requires_grad and ("gains" in estimates.stats) == (trust > 0)
+        found[trust] = float(si_sdr(estimates.waves[0], tones).min())
+    assert found[0.0] < 1 and found[0.1] - found[0.0] > 3 and found[1.0] > 20 > found[0.1]
+    against = GanPrior(listening(players, BANDS.flip(0)), steps(0, trust=1.0))(mixture).waves[0]
+    assert si_sdr(against, tones.flip(0)).min() > 20
+
+
+def test_encoders_hear_what_listeners_heard(players: list[Prior], tones: Tensor) -> None:
+    mixture = 0.25 * tones.sum(0, keepdim=True)
+    encoders = [prior.encoder for prior in players]
+    for trust, wanted in ((1.0, tones), (None, tones.sum(0).expand(2, -1))):
+        recipe = steps(0, listen=0) if trust is None else steps(0, trust=trust)
+        GanPrior(listening(players, BANDS), recipe)(mixture)
+        for encoder, wave in zip(encoders, wanted, strict=True):
+            assert isinstance(encoder, Notes)
+            expected = wave[None] / tones.sum(0).abs().max()  # at the level of a mixture whose peak is 1
+            torch.testing.assert_close(encoder.heard, expected, atol=5e-3, rtol=0)
+
+
+def test_without_listeners_it_is_the_search_as_before(priors: list[Prior], mixture: Tensor) -> None:
+    before = GanPrior(priors, steps(1))
+    deaf = [listening(priors, BANDS)[0], priors[1]]
+    for some, recipe in ((listening(priors, BANDS), steps(1, listen=0)), (deaf, steps(1))):
+        separator = GanPrior(some, recipe)
+        assert separator.refinement == before.refinement == Refinement()
+        ours, theirs = separator(mixture), before(mixture)
+        assert torch.equal(ours.waves, theirs.waves) and ours.stats.keys() == theirs.stats.keys()
+        assert all(torch.equal(value, theirs.stats[name]) for name, value in ours.stats.items())
+    published = recipe_for("narayanaswamy2020", steps=0)
+    assert "total" in GanPrior(listening(priors, BANDS), published)(mixture).stats
+    assert "failed" not in GanPrior(priors, published)(mixture).stats
+
+
+def test_a_window_like_nothing_they_know_is_shared_equally(priors: list[Prior], tones: Tensor) -> None:
+    """All that sounds above 2500 Hz is unknown, so the second window is lost and the first is not."""
+    deaf_above = torch.stack([torch.where(LOW, 20.0, -20.0), torch.full((129,), -20.0)])
+    separator = GanPrior(listening(priors, deaf_above), steps(0, trust=0.0))
+    found = separator(tones)
+    assert found.stats["failed"].tolist() == [False, True]
+    assert float(found.stats["explained"][0]) > 0.99 and float(found.stats["explained"][1]) < 0.01
+    assert si_sdr(found.waves[0, 0], tones[0]) > 40 and found.waves[0, 1].abs().max() < 1e-3
+    assert torch.equal(found.waves[1], (tones[1] / 2).expand(2, -1))
+    lost = GanPrior(listening(priors, NOBODY), steps(0))(tones)
+    assert lost.stats["failed"].all() and torch.equal(lost.waves, (tones / 2)[:, None].expand(-1, 2, -1))
+    without = GanPrior(listening(priors, deaf_above), steps(0, trust=0.0, fallback=0))(tones)
+    assert "failed" not in without.stats and torch.equal(without.waves[0], found.waves[0])
+
+
+def test_nobody_is_sure_of_a_window_that_was_shared_equally(priors: list[Prior], mixture: Tensor) -> None:
+    """Half of it is expected to be another's: right is to wrong at most as 2 to 1, also where one is less unlikely."""
+    found = GanPrior(listening(priors, torch.stack([NOBODY[0], NOBODY[1] - 10])), steps(0, trust=0.0))(mixture)
+    assert found.stats["failed"].all()
+    assert (found.stats["sure"] <= 2.001 * found.stats["unsure"]).all()
+
+
 def test_bad_settings(priors: list[Prior]) -> None:
     with pytest.raises(ModelError, match="no priors given"):
         GanPrior([])
@@ -216,6 +367,9 @@ def test_bad_settings(priors: list[Prior]) -> None:
         Recipe(start="anywhere")
     with pytest.raises(ValueError, match="restarts must be at least 1"):
         Recipe(restarts=0)
+    for trust in (-0.1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"trust must be a number from 0 up, got {trust}"):
+            Recipe(trust=trust)
 
 
 def test_recipes_by_name() -> None:
@@ -226,6 +380,7 @@ def test_recipes_by_name() -> None:
     changed = recipe_for(steps=7, restarts=2, seed=3)
     settings = replace(RECIPES["default"].settings, steps=7)
     assert changed == replace(RECIPES["default"], settings=settings, restarts=2, seed=3)
+    assert recipe_for(listen=0, trust=0.5, fallback=0) == replace(recipe_for(), listen=False, trust=0.5, fallback=False)
     for wrong in ({"name": "magic"}, {"quality": "magic"}, {"steps": -1}, {"restarts": -1}):
         with pytest.raises(ModelError):
             recipe_for(**wrong)  # type: ignore[arg-type]

@@ -99,6 +99,47 @@ def test_show(tiny_library: Path, tmp_path: Path, capsys: Capture) -> None:
     assert len(shown["curve"]) == 2
 
 
+def test_show_counts_many_numbers(tmp_path: Path, capsys: Capture) -> None:
+    """Those of a network's own config, and of one inside it; the JSON has them all."""
+    mean = [0.5 * number - 3 for number in range(513)]
+    config = {"mean": mean, "gains": list(range(8)), "listener": {"std": mean, "depth": 2}, "classes": ["a"] * 9}
+    save_model(tmp_path / "mask" / "m", {"w": torch.zeros(1)}, Card("m", config, 8000, None, ("a", "b"), kind="mask"))
+    assert main(["priors", "show", "mask/m", "--library", str(tmp_path)]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("config"))
+    many, few, names = "[513 numbers, -3 to 253]", "0, 1, 2, 3, 4, 5, 6, 7", ", ".join("a" * 9)
+    assert line.split(maxsplit=1)[1] == f"mean {many}, gains {few}, listener (std {many}, depth 2), classes {names}"
+    assert main(["priors", "show", "mask/m", "--json", "--library", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["config"] == config
+
+
+def test_priors_that_no_search_can_follow_are_marked(tmp_path: Path, capsys: Capture) -> None:
+    for kind, domain in (("vae", "magnitude"), ("vae", "waveform"), ("autoencoder", "magnitude")):
+        card = Card(domain, {"domain": domain}, 8000, 16384, (domain,), kind=kind)
+        save_model(tmp_path / kind / domain, {"weight": torch.zeros(1)}, card)
+    assert main(["priors", "--json", "--library", str(tmp_path)]) == 0
+    notes = {f"{row['kind']}/{row['name']}": row["note"] for row in json.loads(capsys.readouterr().out)}
+    assert notes == {"vae/magnitude": "synthesis only", "vae/waveform": "", "autoencoder/magnitude": ""}
+
+
+@pytest.mark.parametrize("width", [110, 400])
+def test_the_table_fits_a_terminal(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    names = tuple(f"speaker{number}" for number in range(30))
+    save_model(tmp_path / "mask" / "m", {"w": torch.zeros(1)}, Card("m", {}, 8000, None, names, kind="mask"))
+    list_them = ["priors", "--library", str(tmp_path)]
+    assert main(list_them) == 0
+    whole = capsys.readouterr().out
+    assert ",".join(names) in whole and str(tmp_path) in whole
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(list_them) == 0
+    (_, line) = capsys.readouterr().out.splitlines()
+    assert width - 10 < len(line) <= width and ("…" in line) and line.endswith("mask/m")
+    assert main([*list_them, "-o", str(tmp_path / "list.txt")]) == 0
+    assert (tmp_path / "list.txt").read_text() == whole
+
+
 def test_verify(tmp_path: Path, make_prior: MakePrior, capsys: Capture) -> None:
     make_prior(tmp_path, "tone")
     weights = make_prior(tmp_path, "hiss") / "weights.safetensors"

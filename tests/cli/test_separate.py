@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -22,7 +23,11 @@ from gansep.backends.gan_prior import QUALITIES as KNOWN_QUALITIES
 from gansep.backends.gan_prior import RECIPES as KNOWN_RECIPES
 from gansep.cli import main
 from gansep.cli.separate import QUALITIES, RECIPES
+from gansep.library import Card, save_model
 from gansep.library import search as search_module
+from gansep.nets.listener import Listener
+from gansep.nets.spectral import NetConfig
+from gansep.nets.wavegan import PriorConfig
 from gansep.results import FORMATS
 
 Capture = pytest.CaptureFixture[str]
@@ -78,14 +83,46 @@ def test_the_main_job(separate: Separate, capsys: Capture, make_prior: Callable[
     assert err == ""
     lines = out.splitlines()
     assert lines[0].startswith("mix.wav: ")
-    assert "% sure)" in lines[0]
+    sure = re.findall(r"(\w+) \((\d+)% sure, about (-?\d+) dB\)", lines[0])
     assert "the priors explain " in lines[0]
     assert {line.split()[0] for line in lines[1:]} == {f"separated/mix/{name}.wav" for name in stems}
     report = json.loads(Path("separated/mix/separation.json").read_text())
+    expected = {
+        (name, f"{source['confidence']:.0%}"[:-1], f"{source['expected_si_sdr_db']:.0f}")
+        for name, source in report["sources"].items()
+    }
+    assert set(sure) == expected and len(expected) == 2
     assert report["input"] == "mix.wav"
     assert all(Path("separated/mix", name).exists() for name in report["files"].values())
     parts = [read(f"separated/mix/{name}")[0] for name in report["files"].values()]
     torch.testing.assert_close(sum(parts), read("mix.wav")[0], atol=1e-4, rtol=0)
+
+
+def test_sources_that_are_named_are_not_doubted(separate: Separate, capsys: Capture) -> None:
+    assert separate(sound("mix.wav"), "--sources", "tone,hiss", "--no-picture") == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert re.match(r"mix.wav: tone \(about -?\d+ dB\), hiss \(about -?\d+ dB\); the priors explain \d+% of it", line)
+
+
+def test_windows_like_nothing_they_know_are_counted(
+    separate: Separate, capsys: Capture, make_prior: Callable[..., Path]
+) -> None:
+    """The listener of both takes everything for something unknown."""
+    ears = Listener(NetConfig(outputs=4, width=16, depth=1, n_fft=256, hop=128))
+    weights = {name: value.clone() for name, value in ears.state_dict().items()}
+    weights["net.trunk.up.0.conv.conv.weight"].zero_()
+    weights["net.trunk.up.0.conv.conv.bias"].fill_(-20.0)
+    card = Card("common", ears.config.to_json(), 16000, None, ("a", "b"), kind="listener")
+    save_model(Path("lost/listener/common"), weights, card)
+    config = PriorConfig(dim=1, latent=16, width=16, listener="common")
+    folders = [make_prior(Path("lost"), name, config=config) for name in ("a", "b")]
+    mix = sound("mix.wav", 30_000)
+    assert separate(mix, "--sources", ",".join(map(str, folders)), "--no-picture") == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.endswith("0% of it; 3 windows are like nothing they know and were shared out equally")
+    assert json.loads(Path("separated/mix/separation.json").read_text())["windows"]["failed"] == [0, 1, 2]
+    for name in ("a", "b"):
+        torch.testing.assert_close(read(f"separated/mix/{name}.wav")[0], read(mix)[0] / 2, atol=1e-4, rtol=0)
 
 
 def test_gain_is_said(separate: Separate, capsys: Capture) -> None:

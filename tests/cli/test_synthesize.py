@@ -51,8 +51,12 @@ def test_a_walk_says_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("drums", "-n", "0"), "-n must be from 1 to 999"),
-        (("drums", "--from", CLIPS / "speech.flac", "-n", "3"), "is not for --from"),
+        (("drums", "-n", "0"), "-n must be from 1 to 999, got 0"),
+        (("drums", "-n", "1000"), "-n must be from 1 to 999, got 1000"),
+        (("drums", "--between", "x.wav", "y.wav", "-n", "1"), "-n must be from 2 to 999 with --between, for its two"),
+        (("drums", "--walk", "pitch", "-n", "1"), "-n must be from 2 to 999 with --walk, for its two ends, got 1"),
+        (("drums", "--from", CLIPS / "speech.flac", "-n", "3"), "-n is not for --from, which makes as many sounds as"),
+        (("drums", "--from", CLIPS / "speech.flac", "-n", "0"), "-n is not for --from"),
         (("nobody",), "no gan model 'nobody'"),
         (("mask/drums-piano",), "a model of kind mask, expected gan or vae"),
         (("drums", "--between", "x.wav", "y.wav"), "x.wav"),

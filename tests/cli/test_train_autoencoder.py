@@ -184,8 +184,10 @@ def test_more_sources_than_a_name_can_hold(capsys: Capture) -> None:
         (["--by-name", "x[0-9]"], "--by-name 'x[0-9]' finds no file whose name matches in voices"),
         (["--by-name", ""], "--by-name '' finds no file whose name matches in voices"),
         (["--by-name", "(s"], "--by-name '(s' is no pattern: missing ), unterminated subpattern at position 0"),
-        (["--by-name", "ann"], "mixtures need at least two sources, got ann"),
+        (["--by-name", "ann"], "mixtures need at least two sources, got ann from --by-name 'ann'"),
         (["--by-folder", "--by-name", "a"], "--by-folder and --by-name both say what a source is; give one"),
+        (["--condition", "--by-name", "a"], "--condition and --by-name both say what a source is; give one"),
+        (["--by-folder", "--sounding", "9"], "--sounding must be at most the number of sources, 3, got 9"),
     ],
 )
 @pytest.mark.usefixtures("speakers")
@@ -216,8 +218,24 @@ def test_matches_that_are_no_sources(capsys: Capture) -> None:
 
 def test_a_source_by_folder_needs_folders(capsys: Capture) -> None:
     for data in ("nobody", "speech/1.wav"):
-        said = f"{data}: no such folder; --by-folder and --by-name need folders of recordings"
-        refused(["--kind", "conditional", "--data", data, "--by-folder"], said, capsys)
+        for flags, asked in ((["--condition"], "--condition"), (["--by-name", "a"], "--by-name 'a'")):
+            said = f"{data}: no such folder; {asked} needs folders of recordings"
+            refused(["--kind", "conditional", "--data", data, *flags], said, capsys)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--by-name", "(?:(ann|bob)|nobody)_"], "--by-name '(?:(ann|bob)|nobody)_': 3 of 7 files are without a match"),
+        (["--condition"], "--condition: 1 of 7 files are in no subfolder and left out"),
+        (["--by-name", "^[a-z]+"], ""),
+    ],
+)
+@pytest.mark.usefixtures("speakers")
+def test_files_that_are_left_out_are_counted(flags: list[str], said: str, capsys: Capture) -> None:
+    assert train("--kind", "conditional", "--data", "voices", *flags) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith(said) for line in lines if "left out" in line] == [True] * bool(said)
 
 
 # Priors
@@ -378,6 +396,7 @@ def refused(flags: list[str], said: str, capsys: Capture) -> None:
             [*DENOISING, "--by-folder"],
             "--by-folder belongs to --kind conditional or variational, not to denoising; leave it out",
         ),
+        ([*DENOISING, "--condition"], "--condition belongs to --kind conditional or variational, not to denoising"),
         ([*DENOISING, "--by-name", "x"], "--by-name belongs to --kind conditional or variational, not to denoising"),
         ([*DENOISING, "--sounding", "1"], "--sounding belongs to --kind conditional, not to denoising"),
         ([*DENOISING, "--gain-db", "3"], "--gain-db belongs to --kind conditional, not to denoising"),
@@ -403,7 +422,9 @@ def refused(flags: list[str], said: str, capsys: Capture) -> None:
         ([*CONDITIONAL, "--hop", "0"], "--hop must be above 0, got 0"),
         ([*CONDITIONAL, "--n-fft", "30"], "n_fft must be a multiple of 4 from 64 up"),
         ([*CONDITIONAL, "--floor", "inf"], "floor must be at most 1000, got inf"),
-        ([*CONDITIONAL, "--code", "0"], "size, width, depth and code must be at least 1"),
+        ([*CONDITIONAL, "--code", "0"], "--code must be above 0, got 0"),
+        ([*CONDITIONAL, "--width", "-1"], "--width must be above 0, got -1"),
+        ([*CONDITIONAL, "--sounding", "3"], "--sounding must be at most the number of sources, 2, got 3"),
         ([*CONDITIONAL, "--depth", "30000"], "depth must be at most 64, got 30000"),
         ([*CONDITIONAL, "--steps", "0"], "--steps must be above 0, got 0"),
         ([*DENOISING, "--snr", "5", "-5"], "snr_db must go from low to high"),
@@ -437,10 +458,10 @@ def test_refused_in_one_line(flags: list[str], said: str, capsys: Capture) -> No
         (["--checkpoint-every", "0"], "--checkpoint-every must be above 0, got 0"),
         (["--seed", "-1"], "--seed must be in 0 to 4294967295, got -1"),
         (["--segment", "5"], "invalid choice: 5"),
-        (["--beta", "-0.1"], "must not be negative, got -0.1"),
-        (["--beta", "nan"], "nan"),
-        (["--beta", "inf"], "inf"),
-        (["--warm-up", "-1"], "must not be negative, got"),
+        (["--beta", "-0.1"], "--beta must be a number from 0 up, got -0.1"),
+        (["--beta", "nan"], "--beta must be a number from 0 up, got nan"),
+        (["--beta", "inf"], "--beta must be a number from 0 up, got inf"),
+        (["--warm-up", "-1"], "--warm-up must be a number from 0 up, got -1"),
         # Words
         (["--domain", "mel"], "unknown domain 'mel'; expected one of waveform, magnitude"),
         (["--init-from", "x"], "no vae model 'x'"),
@@ -450,8 +471,8 @@ def test_refused_in_one_line(flags: list[str], said: str, capsys: Capture) -> No
         (["--data", "speech", "hum"], "--kind variational has one source, got 2; train one a source"),
         (["--data", "nobody"], "no such file or folder: nobody"),
         (["--interference", "nobody"], "no such file or folder: nobody"),
-        (["--condition"], "--by-folder finds no subfolder with recordings in speech"),
-        (["--condition", "--by-name", "a"], "--by-folder and --by-name both say what a source is; give one"),
+        (["--condition"], "--condition finds no subfolder with recordings in speech"),
+        (["--condition", "--by-name", "a"], "--condition and --by-name both say what a source is; give one"),
         (["--by-name", "x[0-9]"], "--by-name 'x[0-9]' finds no file whose name matches in speech"),
         (["--data", "nobody", "--condition"], "nobody: no such folder"),
     ],

@@ -21,7 +21,9 @@ from gansep.cli.train_prior import SEGMENTS as OFFERED_SEGMENTS
 from gansep.library import load_dictionary, load_prior, read_card
 from gansep.library import search as search_module
 from gansep.library.dictionary import DIVERGENCES
+from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import SEGMENTS
+from gansep.training import api
 from gansep.training.nmf import DictionarySettings
 from gansep.training.objectives import OBJECTIVES
 from gansep.training.prior import PriorTraining
@@ -37,6 +39,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     for name, objective in OBJECTIVES.items():
         monkeypatch.setitem(OBJECTIVES, name, replace(objective, batch=2))
+    monkeypatch.setattr(api, "SIZES", NetConfig(outputs=2, width=16, depth=1, n_fft=256, hop=128))
 
 
 @pytest.fixture

@@ -10,7 +10,20 @@ import soundfile
 import torch
 from torch import Tensor
 
-from gansep.dsp.masks import apply_mask, cirm, compress, crm, decompress, iam, ibm, irm, orm, psm, wiener
+from gansep.dsp.masks import (
+    apply_mask,
+    cirm,
+    compress,
+    crm,
+    decompress,
+    expected_energy,
+    iam,
+    ibm,
+    irm,
+    orm,
+    psm,
+    wiener,
+)
 from gansep.dsp.stft import istft, stft
 
 CLIPS = ("digits", "drums", "piano")
@@ -47,6 +60,23 @@ def test_masked_sources_sum_to_the_mixture() -> None:
     masks = wiener(stft(noise(2, 3, 3000, seed=1)).abs().square())
     sources = istft(apply_mask(masks, stft(mixture)), 3000)
     torch.testing.assert_close(sources.sum(1), mixture)
+
+
+def test_expected_energy_is_what_happens_on_average() -> None:
+    """Every point's owner is drawn by the masks, many times; what it owns, and what masking then gets wrong of it."""
+    masks = (2 * noise(2, 3, 5, 7)).softmax(1)
+    spec = torch.complex(noise(2, 5, 7, seed=1), noise(2, 5, 7, seed=2))
+    owners = torch.multinomial(
+        masks.movedim(1, -1).reshape(-1, 3), 4000, True, generator=torch.Generator().manual_seed(0)
+    )
+    own = torch.nn.functional.one_hot(owners, 3).view(2, 5, 7, 4000, 3).permute(3, 0, 4, 1, 2)  # [4000, 2, 3, 5, 7]
+    truth, found = own * spec[:, None], apply_mask(masks, spec)
+    energy, error = expected_energy(masks, spec)
+    torch.testing.assert_close(truth.abs().square().sum((-2, -1)).mean(0), energy, rtol=0.02, atol=0)
+    torch.testing.assert_close((found - truth).abs().square().sum((-2, -1)).mean(0), error, rtol=0.02, atol=0)
+    torch.testing.assert_close(energy.sum(1), spec.abs().square().sum((1, 2)))
+    sure = expected_energy(own[0].double(), spec)[1]
+    assert torch.equal(sure, torch.zeros_like(sure))
 
 
 def test_every_channel_gets_the_same_mask() -> None:

@@ -14,11 +14,14 @@ import soundfile
 import torch
 
 from gansep import load_prior, train_prior
-from gansep.library import Prior, read_card
+from gansep.library import Card, Prior, read_card, save_model
 from gansep.library import search as search_module
 from gansep.nets import spectrogram
+from gansep.nets.listener import Listener
 from gansep.nets.sound import griffin_lim
+from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import PriorConfig
+from gansep.training import api
 from gansep.training.api import LEVEL, PriorSettings, Provenance
 from gansep.training.data import Clips, load_clips
 from gansep.training.journal import Journal
@@ -28,6 +31,7 @@ from gansep.training.prior import PriorTraining
 from gansep.types import DataError, GansepError, ModelError, OutputError, TrainingError
 
 MakePrior = Callable[..., Path]
+EARS = NetConfig(outputs=2, width=16, depth=1, n_fft=256, hop=128)
 TINY = PriorConfig(dim=1, latent=16, width=16)
 VARIATIONAL = PriorConfig(dim=1, latent=16, width=16, variational=True)
 
@@ -37,6 +41,7 @@ def small_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "_packaged", lambda: tmp_path / "packaged")
     for name, objective in OBJECTIVES.items():
         monkeypatch.setitem(OBJECTIVES, name, replace(objective, batch=4))
+    monkeypatch.setattr(api, "SIZES", EARS)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,9 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
     assert folder == settings.library / "gan" / "hits"  # type: ignore[operator]
     card = read_card(folder)
     assert (card.name, card.kind, card.sources) == ("hits", "gan", ("hits",))
-    assert (card.sample_rate, card.segment, PriorConfig(**card.config)) == (16000, 16384, TINY)
+    config = PriorConfig(**card.config)
+    assert (card.sample_rate, card.segment, replace(config, listener=None)) == (16000, 16384, TINY)
+    assert config.listener and replace(config.listener, mean=(), std=()) == EARS
     assert (card.data, card.data_licence, card.licence) == (words.data, "CC0-1.0", "MIT")
     assert (card.seed, card.level) == (3, LEVEL)
     assert card.data_sha256 == load_clips([data], 16000).sha256
@@ -90,13 +97,37 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
 def test_objectives(data: Path, settings: PriorSettings, objective: str) -> None:
     folder = train_prior(data, settings=replace(settings, objective=objective, steps=1))
     prior = load_prior(folder)
-    assert (prior.encoder is not None) == (objective == "reconstruction")
+    assert (prior.encoder is not None) == (prior.listener is not None) == (objective == "reconstruction")
     assert prior.card.extra["objective"] == objective
     assert [point["step"] for point in prior.card.curve] == [1]  # less than a checkpoint's interval, and still said
 
 
 def weights(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
+
+
+def test_a_listener_begins_with_the_one_that_hears_most_of_the_new_sounds(
+    data: Path, settings: PriorSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = Listener(replace(EARS, outputs=4))
+    with torch.no_grad():  # the second source's presence is high whatever it hears
+        common.net.trunk.up[0].conv.conv.bias[6:].fill_(9.0)  # type: ignore[union-attr,index,operator]
+    card = Card("common", common.config.to_json(), 16000, None, ("a", "b"), kind="listener")
+    assert settings.library
+    save_model(settings.library / "listener" / "common", common.state_dict(), card)
+    monkeypatch.setattr(PriorTraining, "step", lambda self, number: {})
+    prior = load_prior(train_prior(data, settings=settings))
+    assert prior.listener is not None
+    spectrum = torch.randn(2, 129, 20, dtype=torch.complex64)
+    odds, presence = prior.listener(spectrum)
+    expected = common.eval()(spectrum)
+    torch.testing.assert_close(odds[:, 0], expected[0][:, 1], atol=0.02, rtol=0.01)  # weights of 16 bits
+    torch.testing.assert_close(presence[:, 0], expected[1][:, 1], atol=0.02, rtol=0.01)
+
+
+def test_a_prior_without_a_listener(data: Path, settings: PriorSettings) -> None:
+    prior = load_prior(train_prior(data, settings=replace(settings, steps=1, listen=False)))
+    assert prior.encoder is not None and prior.listener is None
 
 
 def test_a_variational_prior(data: Path, settings: PriorSettings) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,13 @@ class Counter:
     weight: Tensor = field(default_factory=lambda: torch.zeros(()))
     nan_at: int = -1
     ill_at: int = -1
+    horizon: int | None = None
     steps: list[int] = field(default_factory=list)
+    horizons: list[int | None] = field(default_factory=list)
 
     def step(self, number: int) -> dict[str, float]:
         self.steps.append(number)
+        self.horizons.append(self.horizon)
         self.weight = self.weight + number
         return {"loss": math.nan if number == self.nan_at else float(number), "other": 1.0}
 
@@ -299,6 +302,57 @@ def test_minutes_stop_it_over_all_sessions(tmp_path: Path, monkeypatch: pytest.M
     run = train(Counter(), Schedule(minutes=2), path, resume=True)
     assert (run.outcome, run.step, run.seconds) == ("minutes", 12, 120.0)
     assert train(Counter(), Schedule(8, minutes=99), tmp_path / "b.pt").outcome == "steps"  # whichever comes first
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds", "expected"),
+    [
+        (Schedule(minutes=1), [10] * 6, [None, 6, 6, 6, 6, 6]),
+        (Schedule(100, 1), [10, 10, 20, 20], [100, 6, 6, 4]),  # twice 20 s, so that there is time for fewer
+        (Schedule(100, 1), [30, 10, 10, 10], [100, 2, 3, 4]),  # faster than it began
+        (Schedule(4, 1), [10] * 4, [4, 4, 4, 4]),  # steps end it before the clock does
+        (Schedule(4), [10] * 4, [7, 7, 7, 7]),  # whoever made it has said so
+    ],
+)
+def test_the_horizon_is_what_the_clock_allows(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: Schedule,
+    seconds: list[int],
+    expected: list[int | None],
+) -> None:
+    clock = iter([0, *accumulate(seconds)])
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    trainee = Counter(horizon=7)
+    assert train(trainee, schedule, tmp_path / "a.pt").step == len(seconds)
+    assert trainee.horizons == expected
+
+
+def test_a_resumed_training_knows_its_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))  # ten seconds a step
+    path = tmp_path / "a.pt"
+    train(Counter(), Schedule(minutes=0.5), path)
+    resumed = Counter()
+    assert train(resumed, Schedule(minutes=2), path, resume=True).step == 12
+    assert resumed.horizons == [12] * 9
+
+
+def test_step_sizes_fall_before_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_training: MakeTraining
+) -> None:
+    """Six steps in the time there is, of a hundred: over the last third sizes fall as they would with six."""
+    rates: dict[str, list[float]] = {}
+    for name, schedule, horizon in (("clock", Schedule(100, 1), 100), ("steps", Schedule(6), 6)):
+        clock, training = iter(range(0, 100, 10)), make_training("reconstruction", horizon=horizon)
+        monkeypatch.setattr("time.monotonic", lambda clock=clock: float(next(clock)))
+
+        def note(_: Progress, training: PriorTraining = training, name: str = name) -> None:
+            rates.setdefault(name, []).append(training.player.param_groups[0]["lr"])
+
+        train(training, schedule, tmp_path / f"{name}.pt", on_step=note)
+    assert rates["clock"] == rates["steps"] and len(rates["clock"]) == 6
+    assert rates["clock"][-1] == pytest.approx(0.55 * rates["clock"][0])
 
 
 def test_progress_and_curve_are_means_since_the_last_checkpoint(tmp_path: Path) -> None:

@@ -134,6 +134,31 @@ def test_only_some_sound_at_once(clips: list[Clips], sounding: int) -> None:
     assert torch.equal(parts_of(clips, sounding=3), parts_of(clips))
 
 
+@pytest.mark.parametrize("absent", [0.0, 0.6])
+def test_sources_that_are_apart_never_sound_at_once(clips: list[Clips], absent: float) -> None:
+    plain = parts_of(clips, 600, absent=absent)
+    parts = parts_of(clips, 600, absent=absent, apart=((0, 2),), level_db=(-12.0, -12.0))
+    before, heard = ((some != 0).any(-1) for some in (plain, parts))  # [B, S]
+    both = before[:, 0] & before[:, 2]
+    assert both.any() and not (heard[:, 0] & heard[:, 2]).any()
+    assert heard.any(1).all() and torch.equal(heard[:, 1], before[:, 1])
+    assert torch.equal(heard[:, 0] | heard[:, 2], before[:, 0] | before[:, 2])  # one of the two is left
+    assert float(heard[both, 0].float().mean()) == pytest.approx(0.5, abs=0.1)  # either, by chance
+    assert peaks(parts.sum(1)).numpy() == pytest.approx(-12, abs=1e-3)
+    # But for their level, the mixtures are those that are drawn without it, less the one that gave way.
+    kept = torch.cosine_similarity(parts.flatten(1), (plain * heard[..., None]).flatten(1))
+    assert kept.min() > 0.9999
+
+
+@pytest.mark.parametrize("apart", [((0, 1), (1, 2)), ((0, 1), (1, 2), (0, 2))])
+def test_of_several_pairs_that_are_apart_someone_always_sounds(
+    clips: list[Clips], apart: tuple[tuple[int, int], ...]
+) -> None:
+    heard = (parts_of(clips, 400, apart=apart) != 0).any(-1)
+    assert heard.any(1).all() and not any((heard[:, one] & heard[:, other]).any() for one, other in apart)
+    assert heard.any(0).all()
+
+
 def test_nobody_is_absent_unless_asked(clips: list[Clips]) -> None:
     assert not (parts_of(clips, 500, absent=0.0) == 0).all(-1).any()
 

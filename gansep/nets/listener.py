@@ -1,0 +1,154 @@
+"""What hears a source in a mixture: how much likelier every point of a spectrogram is its own than anything else's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gansep.dsp.stft import stft
+from gansep.nets.precision import autocast
+from gansep.nets.spectral import NetConfig, SpectralNet
+
+MAPS = 2  # a source: its odds, and whether it sounds
+EVIDENCE = 4  # numbers that tell whether a source is in a mixture
+SIZES = NetConfig(outputs=MAPS, n_fft=1024, hop=512)  # windows that tell notes apart
+
+
+class Listener(nn.Module):
+    """A mixture's spectrogram to the log odds of each source it knows.
+
+    Listeners of different sources are made to be put together: the softmax of the odds of whatever sources a mixture
+    is said to have are their masks, and odds of 0 stand for anything unknown beside them.
+
+    Args:
+        config: of the network, with two maps a source.
+    Shape: complex ``[B, F, N]`` to log odds ``[B, S, F, N]`` and to ``[B, S, N]``, the log odds that a source sounds
+        in a frame at all.
+    Attributes:
+        certainty: ``[S, 5]``, what :func:`evidence` weighs for each source and an offset; 0 until it is calibrated.
+    Raises:
+        ValueError: an odd number of maps.
+
+    >>> listener = Listener(NetConfig(outputs=6, n_fft=128, hop=64, width=16, depth=2))
+    >>> odds, presence = listener(torch.randn(2, 65, 9) * 1j)
+    >>> odds.shape, presence.shape
+    (torch.Size([2, 3, 65, 9]), torch.Size([2, 3, 9]))
+    """
+
+    certainty: Tensor
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        if config.outputs % MAPS:
+            raise ValueError(f"a listener needs {MAPS} maps a source, got {config.outputs}")
+        self.net = SpectralNet(config)
+        self.register_buffer("certainty", torch.zeros(config.outputs // MAPS, EVIDENCE + 1))
+
+    @property
+    def config(self) -> NetConfig:
+        return self.net.config
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        odds, presence = self.net(spectrum.abs()).float().unflatten(1, (-1, MAPS)).unbind(2)
+        return odds, presence.mean(2)
+
+    def alone(self, number: int) -> Listener:
+        """The listener of one of its sources: the same network with that source's maps alone.
+
+        Raises:
+            ValueError: a network whose maps do not come from one last convolution.
+        """
+        if self.config.network != "tfconv":
+            raise ValueError(f"only a tfconv listener can be taken apart, this one is {self.config.network}")
+        with torch.random.fork_rng(devices=[]):
+            one = Listener(replace(self.config, outputs=MAPS))
+        weights, last = dict(self.state_dict()), "net.trunk.up.0.conv.conv."
+        for name in (f"{last}weight", f"{last}bias"):
+            weights[name] = weights[name].unflatten(0, (-1, 2 * MAPS))[number]
+        weights["certainty"] = weights["certainty"][number : number + 1]
+        one.load_state_dict(weights)
+        return one
+
+
+@dataclass(frozen=True)
+class Ear:
+    """How one source is heard: a ``network``, which may hear others too, and the source's ``number`` in it."""
+
+    network: Listener
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What listeners say of mixtures.
+
+    Attributes:
+        spectrum: of the mixtures, complex ``[B, F, N]``.
+        odds: log odds of the sources there, ``[B, S, F, N]``.
+        presence: log odds that they sound in a frame at all, ``[B, S, N]``.
+        sizes: window and hop of the spectrum, in samples.
+    """
+
+    spectrum: Tensor
+    odds: Tensor
+    presence: Tensor
+    sizes: tuple[int, int]
+
+
+def listen(ears: Sequence[Ear], mixture: Tensor) -> Heard:
+    """Hear sources in mixtures ``[B, T]``; a network that hears several of them hears once.
+
+    Where networks have spectrograms of other sizes than the first one, their odds are carried to its.
+    """
+    first = ears[0].network.config
+    sizes = first.n_fft, first.hop
+    spectrum = stft(mixture, *sizes)
+    answers: dict[int, tuple[Tensor, Tensor]] = {}
+    for network in {id(ear.network): ear.network for ear in ears}.values():
+        config = network.config
+        with autocast(mixture.device):
+            odds, presence = network(stft(mixture, config.n_fft, config.hop))
+        if odds.shape[2:] != spectrum.shape[1:]:
+            odds = F.interpolate(odds, spectrum.shape[1:], mode="bilinear", align_corners=True)
+            presence = F.interpolate(presence, spectrum.shape[-1:], mode="linear", align_corners=True)
+        answers[id(network)] = odds, presence
+    odds, presence = (
+        torch.stack([answers[id(ear.network)][part][:, ear.number] for ear in ears], 1) for part in (0, 1)
+    )
+    return Heard(spectrum, odds, presence, sizes)
+
+
+def evidence(heard: Heard) -> Tensor:
+    """What tells whether a source is in a mixture, whichever others may be: ``[B, S, 4]``.
+
+    The log odds of its share of the energy and of the magnitudes, against anything else, and those that it sounds in a
+    frame: the mean over the quarter of the frames where they are highest, and over all.
+    """
+    power = heard.spectrum.abs().square()
+    power = power + 1e-6 * power.mean((1, 2), keepdim=True) + 1e-12
+    own = heard.odds.sigmoid()
+    shares = [(own * weight[:, None]).sum((2, 3)) / weight.sum((1, 2))[:, None] for weight in (power, power.sqrt())]
+    most = heard.presence.topk(max(1, heard.presence.shape[2] // 4), 2).values
+    return torch.stack([*(share.logit(1e-4) for share in shares), most.mean(2), heard.presence.mean(2)], -1)
+
+
+def certainty(ears: Sequence[Ear], heard: Heard) -> Tensor:
+    """Log odds that each source is in a mixture: ``[B, S]``."""
+    weights = torch.stack([ear.network.certainty[ear.number] for ear in ears])  # [S, 5]
+    return (evidence(heard) * weights[:, :-1]).sum(-1) + weights[:, -1]
+
+
+def compete(odds: Tensor, there: Tensor | None = None) -> Tensor:
+    """Masks of sources that share a mixture, which sum to 1 at every point.
+
+    Args:
+        odds: of each source. there: which of them are in the mixture; all unless given.
+    Shape: ``[B, S, F, N]`` and bool ``[B, S]`` to ``[B, S, F, N]``.
+    """
+    if there is not None:
+        odds = odds.masked_fill(~there[:, :, None, None], -torch.inf)
+    return odds.softmax(1)
