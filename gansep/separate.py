@@ -254,10 +254,14 @@ class _Job:
         }
 
 
-def _decibels(energies: Tensor) -> list[float]:
-    """Ratio of what is expected right and wrong, in dB, within -30 and 60. Shape: ``[2, S]`` to ``S`` numbers."""
-    right, wrong = energies.clamp_min(1e-12)
-    return [round(value, 1) for value in (10 * (right / wrong).log10()).clamp(-30, 60).tolist()]
+def _decibels(energies: Tensor) -> list[float | None]:
+    """Ratio of what is expected right and wrong, in dB, within -30 and 60; ``None`` for nothing at all.
+
+    Shape: ``[2, S]`` to ``S`` numbers.
+    """
+    right, wrong = energies.double()
+    ratio = (10 * (right / wrong.clamp_min(1e-12)).clamp_min(1e-3).log10()).clamp(-30, 60)
+    return [round(value, 1) + 0.0 if there else None for value, there in zip(ratio.tolist(), right > 1e-9, strict=True)]
 
 
 def _add(total: Tensor | None, series: Tensor) -> Tensor:

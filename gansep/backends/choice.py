@@ -103,7 +103,7 @@ def _lead(best: float, others: Sequence[float]) -> float | None:
 
 
 def _estimate(prior: Prior, windows: Tensor) -> Tensor:
-    return GanPrior([prior], Recipe(settings=Settings(steps=0)))(windows).waves[:, 0]
+    return GanPrior([prior], Recipe(settings=Settings(steps=0), listen=False, fallback=False))(windows).waves[:, 0]
 
 
 def _power(waves: Tensor) -> Tensor:

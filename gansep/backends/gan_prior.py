@@ -144,12 +144,12 @@ class GanPrior:
         if not self.recipe.fallback:
             return found
         failed = (found.stats["explained"] < LOST) & (mixture.abs().amax(-1) >= SILENT)
-        equal = mixture[:, None] / len(self.sources)
-        return replace(
-            found,
-            waves=torch.where(failed[:, None, None], equal, found.waves),
-            stats=dict(found.stats) | {"failed": failed},
-        )
+        share = torch.full_like(found.waves[:, :, 0], 1 / len(self.sources))  # [B, S]
+        equal = {"sure": share, "unsure": share * (1 - share)}
+        energy = found.stats["sure"].sum(1, keepdim=True)  # of the mixture, as masks sum to 1
+        stats = {name: torch.where(failed[:, None], part * energy, found.stats[name]) for name, part in equal.items()}
+        waves = torch.where(failed[:, None, None], share[..., None] * mixture[:, None], found.waves)
+        return replace(found, waves=waves, stats=dict(found.stats) | stats | {"failed": failed})
 
     def _heard(self, mixture: Tensor) -> Estimates:
         """Masks by what listeners hear, and by what generators play of it where they are trusted."""

@@ -110,12 +110,13 @@ def _sureness(report: Mapping[str, Any]) -> str:
     said = said if explained is None else f"{said}; the priors explain {explained:.0%} of it"
     if not failed:
         return said
-    return f"{said}; {len(failed)} windows are like nothing they know and were shared out equally"
+    count = f"{len(failed)} windows are" if len(failed) > 1 else "one window is"
+    return f"{said}; {count} like nothing they know and shared out equally"
 
 
 def _doubt(source: Mapping[str, Any]) -> str:
     """How sure the program is that a source is there, and how well it expects to have separated it."""
     sure, expected = source["confidence"], source["expected_si_sdr_db"]
     words = [] if sure is None else [f"{sure:.0%} sure"]
-    words += [] if expected is None else [f"about {expected:.0f} dB"]
+    words += [] if expected is None else [f"about {round(expected)} dB"]
     return f" ({', '.join(words)})" if words else ""

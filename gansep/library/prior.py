@@ -255,7 +255,7 @@ def verify(found: Found) -> list[str]:
         weights = load_weights(found)
         problems = []
         if found.card.kind in PRIORS:
-            _check_prior(found, weights)
+            load_prior(found)
         if found.card.kind == "nmf":
             check_dictionary(found, weights)
         if found.card.kind in SEPARATORS:

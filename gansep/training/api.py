@@ -263,6 +263,7 @@ class _Keeper:
         self.held_out = load_clips(held_out, self.card.sample_rate) if held_out else None
 
     def __call__(self, run: Run) -> None:
+        self.training.calibrate()
         generator, encoder = self.training.networks(torch.device("cpu"))
         curve = curve_of(run)
         random = torch.Generator().manual_seed(0)

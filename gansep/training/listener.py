@@ -109,7 +109,9 @@ def _rivals(sounds: Tensor, rest: bool) -> Tensor:
     chance = torch.rand(len(sounds), sounds.shape[1] + 1).to(sounds.device)
     if rest:
         return torch.cat([torch.ones_like(sounds[:, :-1]), sounds[:, -1:] | (chance[:, -1:] < 0.5)], 1)
-    return torch.cat([sounds | (chance[:, :-1] < 0.2), chance[:, -1:] < 0.5], 1)
+    there = torch.cat([sounds | (chance[:, :-1] < 0.2), chance[:, -1:] < 0.5], 1)
+    there[:, -1] |= ~there.any(1)  # somebody must, also where all is silent
+    return there
 
 
 def _on(count: int, length: int) -> Tensor:

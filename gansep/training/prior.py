@@ -17,7 +17,7 @@ from gansep.nets.spectral import NetConfig
 from gansep.nets.spectrogram import SpectralGenerator, levels_of, make_generator
 from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig, draw_latents
 from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
-from gansep.training.listener import listening_losses
+from gansep.training.listener import calibrate, listening_losses
 from gansep.training.objectives import Objective
 
 UNTOLD = 0.2  # share of sounds whose class a generator with classes is not told, so that it can do without
@@ -209,6 +209,30 @@ class PriorTraining:
         nn.utils.clip_grad_norm_(listener.parameters(), 1.0)
         hearer.step()
         return {name: losses[name] for name in ("snr", "presence")}
+
+    def calibrate(self, batches: int = 20) -> None:
+        """Tell the averaged listener how sure it may be that its source is there: it is in every other mixture.
+
+        The draws are by dice of their own, so that a training goes on as if it had not been asked.
+        """
+        config = self.config.listener
+        if "listener" not in self.nets or not isinstance(config, NetConfig):
+            return
+        before = self.random.get_state()
+        self.random.manual_seed(self.seed + 1)
+        parts = []
+        for _ in range(batches):
+            mixed = self._mix(self._drawn(self.objective.batch)[0].cpu()).parts
+            mixed[::2, 0] = 0
+            parts.append(mixed / mixed.sum(1).abs().amax(-1).clamp_min(1e-6)[:, None, None])
+        self.random.set_state(before)
+        with torch.random.fork_rng(devices=[]):
+            listener = Listener(config)
+        own = {name: value for name, value in self.average.items() if name.startswith("listener.")}
+        listener.load_state_dict({name.removeprefix("listener."): value.cpu() for name, value in own.items()})
+        calibrate(listener.eval(), parts)
+        for place in (self.average["listener.certainty"], self.nets.get_buffer("listener.certainty")):
+            place.copy_(listener.certainty)
 
     def _missed(self, latents: Tensor, which: Tensor | None, source: Tensor) -> Tensor:
         """How far what the generator plays is from the source. Shape: ``[B]``."""

@@ -17,13 +17,13 @@ from gansep import load_prior, train_prior
 from gansep.library import Card, Prior, read_card, save_model
 from gansep.library import search as search_module
 from gansep.nets import spectrogram
-from gansep.nets.listener import Listener
+from gansep.nets.listener import Listener, certainty, listen
 from gansep.nets.sound import griffin_lim
 from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import PriorConfig
 from gansep.training import api
 from gansep.training.api import LEVEL, PriorSettings, Provenance
-from gansep.training.data import Clips, load_clips
+from gansep.training.data import Augmentation, Clips, coloured_noise, draw, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress
 from gansep.training.objectives import OBJECTIVES, Objective
@@ -119,10 +119,21 @@ def test_a_listener_begins_with_the_one_that_hears_most_of_the_new_sounds(
     prior = load_prior(train_prior(data, settings=settings))
     assert prior.listener is not None
     spectrum = torch.randn(2, 129, 20, dtype=torch.complex64)
-    odds, presence = prior.listener(spectrum)
+    odds, presence = prior.listener.network(spectrum)
     expected = common.eval()(spectrum)
     torch.testing.assert_close(odds[:, 0], expected[0][:, 1], atol=0.02, rtol=0.01)  # weights of 16 bits
     torch.testing.assert_close(presence[:, 0], expected[1][:, 1], atol=0.02, rtol=0.01)
+
+
+def test_a_prior_of_its_own_sounds_knows_whether_they_are_there(data: Path, settings: PriorSettings) -> None:
+    folder = train_prior(data, settings=replace(settings, steps=60, checkpoint_every=60))
+    prior, clips = load_prior(folder), load_clips([data], 16000)
+    assert prior.listener is not None
+    random = torch.Generator().manual_seed(9)
+    hits = draw(clips, 24, 16384, random, Augmentation())
+    noise = coloured_noise(24, 16384, random)
+    sure = [certainty([prior.listener], listen([prior.listener], some))[:, 0] for some in (noise + hits, noise)]
+    assert sure[0].mean() > sure[1].mean() + 0.5
 
 
 def test_a_prior_without_a_listener(data: Path, settings: PriorSettings) -> None:
