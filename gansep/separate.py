@@ -176,7 +176,7 @@ class _Job:
         self.energy = self.explained = 0.0
         self.heard = False  # whether the separator says how much of the mixture it explains
         self.losses: dict[str, Tensor] = {}
-        self.sure: list[Tensor] = []  # of each window, energy expected right and wrong of every source, [2, S]
+        self.sure: list[list[list[float]]] = []  # of each window, energy expected right and wrong of every source
         self.failed: list[int] = []
         self.windows, self.seconds = 0, 0.0
 
@@ -189,7 +189,7 @@ class _Job:
             self.heard = True
             self.explained += energy * float(estimates.stats["explained"])
         if "sure" in estimates.stats:
-            self.sure.append(torch.cat([estimates.stats["sure"], estimates.stats["unsure"]]).cpu())
+            self.sure.append(torch.cat([estimates.stats["sure"], estimates.stats["unsure"]]).tolist())
         if "failed" in estimates.stats and bool(estimates.stats["failed"]):
             self.failed.append(self.windows - 1)
         for name, series in estimates.stats.items():
@@ -211,7 +211,7 @@ class _Job:
 
     def _windows(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """How sure the separator was of each window, and which ones it failed in, counted from 0."""
-        every = [_decibels(energies) for energies in self.sure]
+        every = [_decibels(torch.tensor(energies)) for energies in self.sure]
         return {
             "seconds": self.seconds,
             "hop_seconds": round(self.seconds * (1 - settings["overlap"]), 6),
@@ -225,7 +225,7 @@ class _Job:
         total = max(sum(self.result.energy.values()), 1e-20)
         confidence = planned.choice.confidence if planned.choice else {}
         cards: Sequence[Card | None] = getattr(planned.separator, "cards", ()) or [None] * len(self.result.sources)
-        expected = _decibels(torch.stack(self.sure).sum(0)) if self.sure and not silent else []
+        expected = _decibels(torch.tensor(self.sure).double().sum(0)) if self.sure and not silent else []
         sources = {
             source: {
                 "model": card and f"{card.kind}/{card.name}",

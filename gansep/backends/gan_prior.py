@@ -133,8 +133,8 @@ class GanPrior:
     def __call__(self, mixture: Tensor) -> Estimates:
         """Separate every window of a batch. Shape: ``[B, segment]`` to ``waves [B, S, segment]``.
 
-        ``stats`` holds ``sure`` and ``unsure [B, S]``, the energy in each source's mask that is its own and that is not
-        (:func:`gansep.dsp.masks.expected_energy`); ``explained [B]``, the share of the mixture that the sources
+        ``stats`` holds ``sure`` and ``unsure [B, S]``, the energy that each source's mask leaves and the error expected
+        in it (:func:`gansep.dsp.masks.expected_energy`); ``explained [B]``, the share of the mixture that the sources
         account for (1 at best); ``failed [B]``, whether that is so little that they share the mixture equally; and of
         a search each loss per step ``[B, steps + 1]``, ``gains [B, S]``, ``start [B]`` and ``fits [B, R]``.
         """
@@ -145,8 +145,8 @@ class GanPrior:
             return found
         failed = (found.stats["explained"] < LOST) & (mixture.abs().amax(-1) >= SILENT)
         share = torch.full_like(found.waves[:, :, 0], 1 / len(self.sources))  # [B, S]
-        equal = {"sure": share, "unsure": share * (1 - share)}
-        energy = found.stats["sure"].sum(1, keepdim=True)  # of the mixture, as masks sum to 1
+        equal = {"sure": share.square(), "unsure": share * (1 - share)}
+        energy = (found.stats["sure"] + found.stats["unsure"]).sum(1, keepdim=True)  # all, as masks sum to 1
         stats = {name: torch.where(failed[:, None], part * energy, found.stats[name]) for name, part in equal.items()}
         waves = torch.where(failed[:, None, None], share[..., None] * mixture[:, None], found.waves)
         return replace(found, waves=waves, stats=dict(found.stats) | stats | {"failed": failed})
