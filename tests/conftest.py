@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from gansep.library import search as search_module
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig
 
 ROOT = Path(__file__).resolve().parent.parent
+# What librosa compiles is kept on disk; of two test processes that fill one fresh cache at once, some have crashed.
+_COMPILED = tempfile.TemporaryDirectory(prefix="gansep-numba-")
+os.environ["NUMBA_CACHE_DIR"] = _COMPILED.name
 torch.set_num_threads(1)  # tiny networks gain nothing from more, and lose much where other work runs
 
 TINY = PriorConfig(dim=1, latent=16, width=16)

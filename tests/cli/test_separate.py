@@ -119,7 +119,7 @@ def test_windows_like_nothing_they_know_are_counted(
     mix = sound("mix.wav", 30_000)
     assert separate(mix, "--sources", ",".join(map(str, folders)), "--no-picture") == 0
     line = capsys.readouterr().out.splitlines()[0]
-    assert line.endswith("0% of it; 3 windows are like nothing they know and were shared out equally")
+    assert line.endswith("0% of it; 3 windows are like nothing they know and shared out equally")
     assert json.loads(Path("separated/mix/separation.json").read_text())["windows"]["failed"] == [0, 1, 2]
     for name in ("a", "b"):
         torch.testing.assert_close(read(f"separated/mix/{name}.wav")[0], read(mix)[0] / 2, atol=1e-4, rtol=0)

@@ -219,7 +219,9 @@ def test_the_script_that_builds_what_ships_knows_its_models(monkeypatch: pytest.
         monkeypatch.setattr("sys.argv", ["build_pretrained.py", "--data", "data", *flags])
         return list(script["parse"]().names)
 
-    assert names() == names("--kind", "nmf") == ["drums", "piano", "digits"]
+    assert names() == ["drums", "piano", "digits", "speech", "noise"]
+    assert names("--kind", "nmf") == names("--kind", "vae") == ["drums", "piano", "digits"]
+    assert names("--kind", "listener") == ["common"]
     assert names("--kind", "mask") == list(script["MASKS"])
     assert names("--kind", "mask", "speech-noise") == ["speech-noise"]
     for flags in (("--kind", "mask", "drums"), ("speech-noise",)):
