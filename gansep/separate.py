@@ -261,7 +261,10 @@ def _decibels(energies: Tensor) -> list[float | None]:
     """
     right, wrong = energies.double()
     ratio = (10 * (right / wrong.clamp_min(1e-12)).clamp_min(1e-3).log10()).clamp(-30, 60)
-    return [round(value, 1) + 0.0 if there else None for value, there in zip(ratio.tolist(), right + wrong > 1e-9, strict=True)]
+    return [
+        round(value, 1) + 0.0 if there else None
+        for value, there in zip(ratio.tolist(), right + wrong > 1e-9, strict=True)
+    ]
 
 
 def _add(total: Tensor | None, series: Tensor) -> Tensor:
