@@ -178,8 +178,9 @@ def listeners(args: argparse.Namespace) -> None:
         "trust 0.1, 10 steps": trusted(0.1, 10),
         "trust 0.2, 0 steps": trusted(0.2, 0),
         "trust 0.2, 10 steps": trusted(0.2, 10),
-        "trust 0.2, 100 steps": trusted(0.2, 100),
-        "trust 0.4, 10 steps": trusted(0.4, 10),
+        "trust 0.3, 0 steps": trusted(0.3, 0),
+        "trust 0.4, 0 steps": trusted(0.4, 0),
+        "trust 0.6, 0 steps": trusted(0.6, 0),
     }
     _show(variants, args)
 

@@ -15,6 +15,7 @@ from gansep.library import (
     Card,
     Prior,
     find_model,
+    find_models,
     installed_priors,
     load_listener,
     load_weights,
@@ -33,7 +34,7 @@ from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
 from gansep.training.objectives import OBJECTIVES, Objective
 from gansep.training.prior import PriorTraining
-from gansep.training.session import Paths, as_list, claim, curve_of, describe, hear, name_of, run_training
+from gansep.training.session import Paths, Say, as_list, claim, curve_of, describe, hear, name_of, run_training
 from gansep.types import GansepError, ModelError
 
 LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
@@ -165,7 +166,7 @@ def train_prior(
     clips = [hear(paths, settings.config.sample_rate, say) for paths in parts]
     others = _interference(interference, name, settings)
     if settings.listens:
-        config, ears = _listener(clips, others, begin, settings)
+        config, ears = _listener(clips, others, begin, settings, say)
         settings, begin = replace(settings, config=config), begin | ears
     card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
     card = replace(card, kind=settings.kind)
@@ -199,12 +200,15 @@ def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
 
 
 def _listener(
-    clips: Sequence[Clips], others: Sequence[Clips], begin: Mapping[str, Tensor], settings: PriorSettings
+    clips: Sequence[Clips], others: Sequence[Clips], begin: Mapping[str, Tensor], settings: PriorSettings, say: Say
 ) -> tuple[PriorConfig, dict[str, Tensor]]:
     """The configuration with a listener's, and the weights that it begins with, if there are any.
 
     They are those of the prior to begin with, or else the trunk of ``listener/common`` with the head that hears the
     most of the new sounds; or none, and statistics of the new sounds.
+
+    Raises:
+        ModelError: a damaged ``listener/common``.
     """
     config, rate = settings.config, settings.config.sample_rate
     if any(name.startswith("listener.") for name in begin):
@@ -212,14 +216,14 @@ def _listener(
         return replace(config, listener=PriorConfig(**found.card.config).listener), {}
     random = torch.Generator().manual_seed(settings.seed)
     sounds = draw(clips[0], HELD_OUT, config.segment, random, settings.augment)
-    try:
-        common = load_listener(COMMON, settings.library)
-    except ModelError:
-        common = None
-    if common is not None and common.config.sample_rate == rate:
+    shared = [found for found in find_models(settings.library, "listener") if found.reference == COMMON]
+    if shared and shared[0].card.sample_rate == rate:
+        common = load_listener(shared[0])
         with torch.no_grad():
             _, presence = common(stft(sounds, common.config.n_fft, common.config.hop))
-        alone = common.alone(int(presence.mean((0, 2)).argmax()))
+        nearest = int(presence.mean((0, 2)).argmax())
+        say(f"the listener begins with {COMMON}, as the one of {shared[0].card.sources[nearest]}")
+        alone = common.alone(nearest)
         return replace(config, listener=alone.config), {
             f"listener.{name}": value for name, value in alone.state_dict().items()
         }

@@ -116,7 +116,9 @@ def test_a_listener_begins_with_the_one_that_hears_most_of_the_new_sounds(
     assert settings.library
     save_model(settings.library / "listener" / "common", common.state_dict(), card)
     monkeypatch.setattr(PriorTraining, "step", lambda self, number: {})
-    prior = load_prior(train_prior(data, settings=settings))
+    said: list[Progress | str] = []
+    prior = load_prior(train_prior(data, settings=settings, on_event=said.append))
+    assert "the listener begins with listener/common, as the one of b" in said
     assert prior.listener is not None
     spectrum = torch.randn(2, 129, 20, dtype=torch.complex64)
     odds, presence = prior.listener.network(spectrum)
