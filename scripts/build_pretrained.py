@@ -2,6 +2,7 @@
 
     python scripts/build_pretrained.py --data DATA drums piano digits speech noise
     python scripts/build_pretrained.py --data DATA --kind listener
+    python scripts/build_pretrained.py --data DATA --kind sounds
     python scripts/build_pretrained.py --data DATA --kind nmf drums piano digits
     python scripts/build_pretrained.py --data DATA --kind vae drums piano digits
     python scripts/build_pretrained.py --data DATA --kind mask speech-noise digits-drums digits-piano
@@ -17,26 +18,28 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from gansep.library import CARD, find_model, load_weights, read_card, save_model
+from gansep.library import CARD, SOUNDS, find_model, load_weights, read_card, save_model
 from gansep.nets.sound import SoundConfig
 from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import PriorConfig
-from gansep.research.sources import split_files
-from gansep.training.api import PriorSettings, Provenance, train_prior
+from gansep.research.sources import group, split_files
+from gansep.training.api import PriorSettings, Provenance, keep_sounds, train_prior
 from gansep.training.autoencoder import train_conditional, train_denoiser
+from gansep.training.data import Augmentation, load_clips
 from gansep.training.loop import Progress
 from gansep.training.mixing import Mixing
 from gansep.training.nmf import DictionarySettings, train_dictionary
 from gansep.training.separators import SeparatorSettings, calibrate_listener, train_listeners, train_mask
 
 CC_BY = "CC BY 4.0"
-STRICTEST = ("CC0 1.0", "Apache-2.0", CC_BY, "CC BY-SA 4.0")  # licences of weights, the last one binds most
+STRICTEST = ("CC0 1.0", "MIT", "Apache-2.0", CC_BY, "CC BY-SA 4.0")  # licences of weights, the last one binds most
 PRIORS: dict[str, dict] = {
     "digits": {
         "classes": ("digits", "digits_en8k"),
@@ -68,6 +71,14 @@ PRIORS: dict[str, dict] = {
         "data_licence": "Apache-2.0",
         "licence": "Apache-2.0",
     },
+    "guitar": {
+        "classes": ("guitar",),
+        "others": ("digits", "drums", "piano", "speech", "noise"),
+        "data": "phrases of recorded notes (scripts/render_notes.py): Spanish classical guitar (FreePats), "
+        "Stratocaster (Gestalt LUR)",
+        "data_licence": "CC0; MIT",
+        "licence": "MIT",
+    },
     "noise": {
         "classes": ("noise",),
         "others": ("digits", "drums", "piano", "speech"),
@@ -76,7 +87,7 @@ PRIORS: dict[str, dict] = {
         "licence": CC_BY,
     },
 }
-SHIPPED = ("drums", "piano", "digits", "speech", "noise")
+SHIPPED = ("drums", "piano", "digits", "speech", "noise", "guitar")
 
 SNR = Mixing(snr_db=(-10.0, 20.0))  # speech over noise
 LONG = NetConfig(n_fft=1024, hop=512)  # windows that tell notes apart
@@ -101,16 +112,34 @@ AUTOENCODERS: dict[str, tuple[tuple[str, ...], SoundConfig, str, Mixing, int]] =
         2500,
     ),
 }
-# What shipped priors' listeners begin with. Of digits and speech together no listener could tell which is which.
+# What shipped priors hear by. Of digits and speech together no listener could tell which is which.
 LISTENERS: dict[str, tuple[tuple[str, ...], Mixing, int]] = {
     "common": (
-        ("digits", "drums", "piano", "speech", "noise"),
-        Mixing(sounding=3, absent=0.2, apart=((0, 3),)),
+        ("digits", "drums", "piano", "speech", "noise", "guitar"),
+        Mixing(sounding=3, absent=0.3, apart=((0, 3),)),
         12500,
     ),
 }
+# What listeners hear beside the recordings that priors are trained on, so that they know other pianos and kits.
+MORE: dict[str, dict] = {
+    "drums": {
+        "classes": ("kits",),
+        "data": "single hits (scripts/cut_hits.py): AVL drumkits (Glen MacArthur), Frankensnare, cajon and Ghanaian "
+        "drums (Karoryfer), Philharmonia percussion, LinnDrum, CR-78, CR-8000 and others",
+        "data_licence": "CC BY-SA 3.0 (AVL, Philharmonia); CC0 and public domain (the others)",
+        "licence": "CC BY-SA 4.0",
+    },
+    "piano": {
+        "classes": ("upright",),
+        "data": "phrases of recorded notes of an upright piano (scripts/render_notes.py; FreePats, Kawai)",
+        "data_licence": "CC0",
+        "licence": "CC0 1.0",
+    },
+}
+STRAYING = Augmentation(speed=0.25, tilt_db=8.0, room=0.3)  # of a listener's sounds, from their recordings
 KINDS: dict[str, tuple[dict, Sequence[str]]] = {  # what can be built, and what is unless names are given
     "gan": (PRIORS, SHIPPED),
+    "sounds": (PRIORS, SHIPPED),
     "vae": (PRIORS, SHIPPED[:3]),
     "nmf": (PRIORS, SHIPPED[:3]),
     "mask": (MASKS, tuple(MASKS)),
@@ -132,6 +161,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kind", choices=tuple(KINDS), default="gan")
     parser.add_argument("--objective", default="default", help="of --kind gan")
     parser.add_argument("--steps", type=int, help="(default: 7000 for priors, what this file says for others)")
+    parser.add_argument("--init-from", help="of --kind listener: a finished one of the same sources")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
@@ -147,8 +177,16 @@ def parse() -> argparse.Namespace:
 
 def build(name: str, args: argparse.Namespace) -> Path:
     """Train one model and return its folder."""
-    makers = {"mask": build_mask, "autoencoder": build_autoencoder, "listener": build_listener}
+    makers = {"sounds": build_sounds, "mask": build_mask, "autoencoder": build_autoencoder, "listener": build_listener}
     return makers.get(args.kind, build_prior)(name, args)
+
+
+def build_sounds(name: str, args: argparse.Namespace) -> Path:
+    """Put excerpts of a prior's recordings beside it, if it has none."""
+    folder, settings = args.library / "gan" / name, PriorSettings()
+    files = [file for kind in PRIORS[name]["classes"] for file in split_files(args.data, kind, "train")]
+    keep_sounds(folder, load_clips(files, settings.config.sample_rate), settings.kept)
+    return folder / SOUNDS
 
 
 def build_mask(name: str, args: argparse.Namespace) -> Path:
@@ -166,13 +204,26 @@ def build_autoencoder(name: str, args: argparse.Namespace) -> Path:
 
 def build_listener(name: str, args: argparse.Namespace) -> Path:
     sources, mixing, steps = LISTENERS[name]
-    settings = SeparatorSettings(steps=args.steps or steps, mixing=mixing, seed=args.seed, device="cpu")
-    words = told(name, sources, args)
+    settings = SeparatorSettings(
+        steps=args.steps or steps,
+        mixing=mixing,
+        augment=STRAYING,
+        seed=args.seed,
+        device="cpu",
+        init_from=args.init_from,
+    )
+    words = told(name, sources, args, more=True)
     folder = train_listeners(settings=settings, **words)
     calibrate_listener(folder, words["data"], settings)
     for source in sources:
         share(args.library, source, name)
     return folder
+
+
+def evenly(files: Sequence[Path]) -> list[Path]:
+    """The files, those of small groups (kits, speakers) as often as makes up for half of it, on a scale of decibels."""
+    sizes = Counter(map(group, files))
+    return [file for file in files for _ in range(round((max(sizes.values()) / sizes[group(file)]) ** 0.5))]
 
 
 def share(library: Path, source: str, listener: str) -> None:
@@ -182,7 +233,7 @@ def share(library: Path, source: str, listener: str) -> None:
         return
     card = read_card(folder)
     heard = {"model": f"listener/{listener}", "sha256": shared.sha256, "licence": shared.licence}
-    config = dict(card.config) | {"listener": listener}
+    config = dict(card.config) | {"listener": listener, "hears": []}
     save_model(
         folder,
         load_weights(find_model(folder, "gan")),
@@ -191,15 +242,19 @@ def share(library: Path, source: str, listener: str) -> None:
     )
 
 
-def told(name: str, sources: Sequence[str], args: argparse.Namespace) -> dict:
-    """What every training on mixtures of these sources is told."""
-    parts = [PRIORS[source] for source in sources]
+def told(name: str, sources: Sequence[str], args: argparse.Namespace, more: bool = False) -> dict:
+    """What every training on mixtures of these sources is told; ``more`` recordings of some, and small kits oftener."""
+    parts = [PRIORS[source] for source in sources] + [MORE[source] for source in sources if more and source in MORE]
+    kinds = {
+        source: (*PRIORS[source]["classes"], *(MORE[source]["classes"] if more and source in MORE else ()))
+        for source in sources
+    }
 
     def files(split: str) -> dict[str, list[Path]]:
-        kinds = {source: PRIORS[source]["classes"] for source in sources}
+        found = {source: [split_files(args.data, kind, split) for kind in kinds[source]] for source in sources}
         return {
-            source: [file for kind in kinds[source] for file in split_files(args.data, kind, split)]
-            for source in sources
+            source: [file for one in several for file in (evenly(one) if more else one)]
+            for source, several in found.items()
         }
 
     words = Provenance(
@@ -239,9 +294,7 @@ def build_prior(name: str, args: argparse.Namespace) -> Path:
         interference=others,
         out=out,
         resume=args.resume,
-        provenance=replace(
-            words, interference=f"training recordings of {', '.join(recipe['others'])}, and coloured noise"
-        ),
+        provenance=replace(words, interference=f"training recordings of {', '.join(recipe['others'])}"),
         on_event=report,
     )
     for listener, (sources, *_) in LISTENERS.items():

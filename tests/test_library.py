@@ -596,7 +596,7 @@ def test_priors_share_the_listener_beside_them(tmp_path: Path, make_prior: MakeP
     tone, hiss, again = (load_prior(folder, tmp_path / "b").listener for folder in (*folders, folders[0]))
     assert torch.equal(torch.get_rng_state(), dice)
     assert tone and hiss and again
-    assert (tone.number, hiss.number) == (1, 0)
+    assert (tone.number, hiss.number) == (1, 0) and tone.hears == hiss.hears == ("hiss", "tone")
     assert tone.network is hiss.network is again.network
     assert not tone.network.training and not any(weight.requires_grad for weight in tone.network.parameters())
     spectrum = torch.randn(2, 129, 9, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
@@ -617,15 +617,17 @@ def test_a_listener_elsewhere_is_found_as_other_models_are(tmp_path: Path, make_
     assert other and other.network is not prior.listener.network
 
 
-def test_a_prior_with_a_listener_of_its_own(tmp_path: Path, make_prior: MakePrior) -> None:
-    folder, own = make_prior(tmp_path, "tone"), make_listener(tmp_path, "tone")
+@pytest.mark.parametrize("hears", [(), ("tone",), ("tone", "hiss")])
+def test_a_prior_with_a_listener_of_its_own(tmp_path: Path, make_prior: MakePrior, hears: tuple[str, ...]) -> None:
+    folder, own = make_prior(tmp_path, "tone"), make_listener(tmp_path, *(hears or ("tone",)))
     assert load_prior(folder).listener is None
     about = read_card(folder)
     ears = {f"listener.{name}": value for name, value in own.state_dict().items()}
-    config = dict(about.config) | {"listener": own.config.to_json()}
+    config = dict(about.config) | {"listener": own.config.to_json(), "hears": hears}
     save_model(folder, dict(load_weights(at(folder))) | ears, replace(about, config=config))
     ear = load_prior(folder).listener
-    assert ear and ear.number == 0 and ear.network.config == own.config and not ear.network.training
+    assert ear and (ear.number, ear.hears) == (0, hears or ("tone",))  # older cards do not say
+    assert ear.network.config == own.config and not ear.network.training
     spectrum = torch.randn(2, 129, 9, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ear.network(spectrum)[0], own(spectrum)[0])
     assert verify(at(folder)) == []

@@ -20,7 +20,7 @@ from gansep.inversion.descent import Settings
 from gansep.inversion.objective import Objective, Point, Problem, Value, fit_gains
 from gansep.inversion.projection import NORMAL
 from gansep.inversion.restarts import random_starts, run_restarts
-from gansep.nets.listener import Heard, compete, listen
+from gansep.nets.listener import Heard, compete, listen, together
 from gansep.nets.precision import autocast
 from gansep.refine import Refinement
 from gansep.types import Estimates, ModelError
@@ -127,7 +127,7 @@ class GanPrior:
         self.sample_rate, self.segment = priors[0].sample_rate, priors[0].segment
         self.cards = tuple(prior.card for prior in priors)
         ears = [prior.listener for prior in priors if prior.listener and recipe.listen]
-        self.ears = ears if len(ears) == len(priors) else []
+        self.ears = together(ears, self.sources) if len(ears) == len(priors) else []
         self.refinement = Refinement(exponent=1.0) if self.ears else Refinement()
 
     def __call__(self, mixture: Tensor) -> Estimates:

@@ -29,6 +29,7 @@ DEFAULTS = {
         "resume": False,
         "init_from": None,
         "no_listener": False,
+        "keep_sounds": 90.0,
     },
     "nmf": {"atoms": 32, "divergence": "kl"},
 }
@@ -52,6 +53,12 @@ def add_parser(subparsers: Subparsers) -> None:
     gan.add_argument("--objective", choices=OBJECTIVES, help="what is trained for (default: default)")
     gan.add_argument("--dim", type=int, metavar="N", help="width of the networks (default: 32)")
     gan.add_argument("--no-listener", action="store_true", default=None, help="masks shall come from the search alone")
+    gan.add_argument(
+        "--keep-sounds",
+        type=float,
+        metavar="SECONDS",
+        help="of the recordings to keep beside the weights, for later priors to be trained against (default: 90)",
+    )
     gan.add_argument("--segment", type=int, choices=SEGMENTS, help="samples a prior plays (default: 16384)")
     nmf = parser.add_argument_group("flags of --kind nmf")
     nmf.add_argument("--atoms", type=int, metavar="N", help="spectra in the dictionary (default: 32)")
@@ -86,6 +93,7 @@ def _train_generator(args: argparse.Namespace, provenance: Provenance) -> Path:
         device=args.device,
         init_from=args.init_from,
         listen=not args.no_listener,
+        kept=args.keep_sounds,
         library=args.library,
     )
     with reporter(args, "train-prior") as progress:

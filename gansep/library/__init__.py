@@ -7,7 +7,7 @@ that came with the package. Weights are safetensors, checked against the card's 
 Finding, listing and reading cards needs no torch, which these modules therefore import where weights are touched.
 """
 
-from gansep.library.card import CARD, WEIGHTS, Card, Found, read_card
+from gansep.library.card import CARD, SOUNDS, WEIGHTS, Card, Found, read_card
 from gansep.library.dictionary import Dictionary, load_dictionary
 from gansep.library.prior import Prior, installed_priors, load_listener, load_prior, verify
 from gansep.library.search import find_model, find_models, is_writable, models_in, search_path, writable_library
@@ -16,6 +16,7 @@ from gansep.library.weights import load_weights, save_model
 
 __all__ = [
     "CARD",
+    "SOUNDS",
     "WEIGHTS",
     "Card",
     "Dictionary",

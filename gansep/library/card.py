@@ -16,6 +16,7 @@ from gansep.types import ModelError
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
+SOUNDS = "sounds"  # folder of excerpts that a prior may keep of what it was trained on
 
 _NAME = re.compile(r"\w([^/\\,:*?\"<>|\x00-\x1f]*[^/\\,:*?\"<>|\x00-\x1f .])?")  # a folder everywhere, no list of names
 _REQUIRED = ("name", "kind", "config", "sample_rate", "segment", "sources")

@@ -163,7 +163,7 @@ def _ear(
     from gansep.nets.listener import Ear, Listener
 
     if isinstance(own, Listener):
-        return Ear(own)
+        return Ear(own, hears=config.hears or found.card.sources)
     if config.listener is None:
         return None
     beside = found.folder.resolve().parent.parent / "listener" / str(config.listener)
@@ -172,7 +172,7 @@ def _ear(
     source = found.card.sources[0]
     if source not in names:
         raise ModelError(f"{found.folder / CARD}: its listener {shared.name} hears {', '.join(names)}, not {source}")
-    return Ear(_shared(shared.folder, shared.card.sha256, str(device)), names.index(source))
+    return Ear(_shared(shared.folder, shared.card.sha256, str(device)), names.index(source), names)
 
 
 @lru_cache(maxsize=8)

@@ -56,8 +56,8 @@ class Listener(nn.Module):
         odds, presence = self.net(spectrum.abs()).float().unflatten(1, (-1, MAPS)).unbind(2)
         return odds, presence.mean(2)
 
-    def alone(self, number: int) -> Listener:
-        """The listener of one of its sources: the same network with that source's maps alone.
+    def of(self, numbers: Sequence[int]) -> Listener:
+        """The listener of some of its sources, as often as they are named: the same network with their maps alone.
 
         Raises:
             ValueError: a network whose maps do not come from one last convolution.
@@ -65,21 +65,26 @@ class Listener(nn.Module):
         if self.config.network != "tfconv":
             raise ValueError(f"only a tfconv listener can be taken apart, this one is {self.config.network}")
         with torch.random.fork_rng(devices=[]):
-            one = Listener(replace(self.config, outputs=MAPS))
+            some = Listener(replace(self.config, outputs=MAPS * len(numbers)))
         weights, last = dict(self.state_dict()), "net.trunk.up.0.conv.conv."
         for name in (f"{last}weight", f"{last}bias"):
-            weights[name] = weights[name].unflatten(0, (-1, 2 * MAPS))[number]
-        weights["certainty"] = weights["certainty"][number : number + 1]
-        one.load_state_dict(weights)
-        return one
+            weights[name] = weights[name].unflatten(0, (-1, 2 * MAPS))[list(numbers)].flatten(0, 1)
+        weights["certainty"] = weights["certainty"][list(numbers)]
+        some.load_state_dict(weights)
+        return some
 
 
 @dataclass(frozen=True)
 class Ear:
-    """How one source is heard: a ``network``, which may hear others too, and the source's ``number`` in it."""
+    """How one source is heard.
+
+    Attributes:
+        network: which may hear others too. number: of the source in it. hears: names of all its sources.
+    """
 
     network: Listener
     number: int = 0
+    hears: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,15 @@ class Heard:
         spectrum: of the mixtures, complex ``[B, F, N]``.
         odds: log odds of the sources there, ``[B, S, F, N]``.
         presence: log odds that they sound in a frame at all, ``[B, S, N]``.
+        shares: of the mixture's energy and of its magnitudes that they get, ``[B, S, 2]``, where all sources that
+            their network knows compete for it, and an unknown one.
         sizes: window and hop of the spectrum, in samples.
     """
 
     spectrum: Tensor
     odds: Tensor
     presence: Tensor
+    shares: Tensor
     sizes: tuple[int, int]
 
 
@@ -107,33 +115,47 @@ def listen(ears: Sequence[Ear], mixture: Tensor) -> Heard:
     first = ears[0].network.config
     sizes = first.n_fft, first.hop
     spectrum = stft(mixture, *sizes)
-    answers: dict[int, tuple[Tensor, Tensor]] = {}
+    answers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     for network in {id(ear.network): ear.network for ear in ears}.values():
         config = network.config
+        own = stft(mixture, config.n_fft, config.hop)
         with autocast(mixture.device):
-            odds, presence = network(stft(mixture, config.n_fft, config.hop))
+            odds, presence = network(own)
+        shares = _shares(odds, own)
         if odds.shape[2:] != spectrum.shape[1:]:
             odds = F.interpolate(odds, spectrum.shape[1:], mode="bilinear", align_corners=True)
             presence = F.interpolate(presence, spectrum.shape[-1:], mode="linear", align_corners=True)
-        answers[id(network)] = odds, presence
-    odds, presence = (
-        torch.stack([answers[id(ear.network)][part][:, ear.number] for ear in ears], 1) for part in (0, 1)
+        answers[id(network)] = odds, presence, shares
+    odds, presence, shares = (
+        torch.stack([answers[id(ear.network)][part][:, ear.number] for ear in ears], 1) for part in range(3)
     )
-    return Heard(spectrum, odds, presence, sizes)
+    return Heard(spectrum, odds, presence, shares, sizes)
+
+
+def together(ears: Sequence[Ear], names: Sequence[str]) -> list[Ear]:
+    """How sources of these names are heard at once: by one network, if one of the ears' hears them all."""
+    for ear in ears:
+        if set(names) <= set(ear.hears):
+            return [replace(ear, number=ear.hears.index(name)) for name in names]
+    return list(ears)
+
+
+def _shares(odds: Tensor, spectrum: Tensor) -> Tensor:
+    power = spectrum.abs().square()
+    power = power + 1e-6 * power.mean((1, 2), keepdim=True) + 1e-12
+    masks = compete(F.pad(odds, (0, 0, 0, 0, 0, 1)))[:, :-1]
+    weights = power, power.sqrt()
+    return torch.stack([(masks * one[:, None]).sum((2, 3)) / one.sum((1, 2))[:, None] for one in weights], -1)
 
 
 def evidence(heard: Heard) -> Tensor:
     """What tells whether a source is in a mixture, whichever others may be: ``[B, S, 4]``.
 
-    The log odds of its share of the energy and of the magnitudes, against anything else, and those that it sounds in a
-    frame: the mean over the quarter of the frames where they are highest, and over all.
+    The log odds of its shares of the energy and of the magnitudes, and those that it sounds in a frame: the mean over
+    the quarter of the frames where they are highest, and over all.
     """
-    power = heard.spectrum.abs().square()
-    power = power + 1e-6 * power.mean((1, 2), keepdim=True) + 1e-12
-    own = heard.odds.sigmoid()
-    shares = [(own * weight[:, None]).sum((2, 3)) / weight.sum((1, 2))[:, None] for weight in (power, power.sqrt())]
     most = heard.presence.topk(max(1, heard.presence.shape[2] // 4), 2).values
-    return torch.stack([*(share.logit(1e-4) for share in shares), most.mean(2), heard.presence.mean(2)], -1)
+    return torch.cat([heard.shares.logit(1e-4), torch.stack([most.mean(2), heard.presence.mean(2)], -1)], -1)
 
 
 def certainty(ears: Sequence[Ear], heard: Heard) -> Tensor:

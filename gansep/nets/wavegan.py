@@ -40,6 +40,7 @@ class PriorConfig:
         classes: names of what a variational generator can be told to play, beside its latents.
         listener: of the network that hears the source in a mixture (:mod:`gansep.nets.listener`); the name of a model
             of kind ``listener`` that hears it among others; ``None`` for none.
+        hears: names of the sources that its own network hears, the prior's first; there may be others.
     """
 
     dim: int = 32
@@ -51,17 +52,21 @@ class PriorConfig:
     domain: str = "waveform"
     classes: tuple[str, ...] = ()
     listener: NetConfig | str | None = None
+    hears: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        classes = tuple(self.classes)
-        if isinstance(self.classes, str) or not all(isinstance(name, str) for name in classes):
-            raise ValueError(f"classes must be a list of names, got {self.classes!r:.60}")
-        object.__setattr__(self, "classes", classes)
+        for what in ("classes", "hears"):
+            names = tuple(getattr(self, what))
+            if isinstance(getattr(self, what), str) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{what} must be a list of names, got {getattr(self, what)!r:.60}")
+            object.__setattr__(self, what, names)
         listener: Any = self.listener  # a card's is a dictionary
         if isinstance(listener, Mapping):
             object.__setattr__(self, "listener", NetConfig(**listener))
         if isinstance(self.listener, NetConfig) and self.listener.sample_rate != self.sample_rate:
             raise ValueError(f"the listener's sample_rate must be {self.sample_rate}, got {self.listener.sample_rate}")
+        if self.hears and (not isinstance(self.listener, NetConfig) or self.listener.outputs != 2 * len(self.hears)):
+            raise ValueError(f"a listener of {len(self.hears)} sources needs {2 * len(self.hears)} outputs")
         if self.domain not in DOMAINS:
             raise ValueError(f"unknown domain {self.domain!r}; expected one of {', '.join(DOMAINS)}")
         if not self.variational and (self.domain != "waveform" or self.classes):

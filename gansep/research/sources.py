@@ -22,6 +22,7 @@ DEV_PREFIXES: dict[str, tuple[str, ...]] = {
     "piano": ("bwv784", "bwv785", "bwv786", "bwv787", "bwv853", "bwv860", "bwv903", "bwv117a", "bwvanh126"),
     "speech": ("pv_g12", "pv_g23"),
     "noise": ("babycry_3", "helicopter_3", "rain_3", "boiler_05"),
+    "guitar": ("iowa",),
 }
 
 

@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from gansep.audio import write
 from gansep.dsp.stft import stft
 from gansep.library import (
+    SOUNDS,
     Card,
+    Found,
     Prior,
     find_model,
     find_models,
-    installed_priors,
     load_listener,
+    load_prior,
     load_weights,
     save_model,
     writable_library,
 )
 from gansep.library.card import check_sources
 from gansep.losses import multi_resolution_spectral
-from gansep.nets.listener import SIZES
+from gansep.nets.listener import MAPS, SIZES, Ear
 from gansep.nets.precision import pick_device
 from gansep.nets.spectral import feature, statistics
 from gansep.nets.spectrogram import SpectralGenerator
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig, draw_latents
-from gansep.training.data import Augmentation, Clips, draw, draw_interference, load_clips
+from gansep.training.data import Augmentation, Clips, draw, excerpts, load_clips, noise_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
 from gansep.training.objectives import OBJECTIVES, Objective
-from gansep.training.prior import PriorTraining
+from gansep.training.prior import PriorTraining, draw_rest
 from gansep.training.session import Paths, Say, as_list, claim, curve_of, describe, hear, name_of, run_training
-from gansep.types import GansepError, ModelError
+from gansep.types import DataError, GansepError, ModelError
 
 LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
 BANK = 256  # sounds drawn from each installed prior where they stand for the rest of a mixture
@@ -55,8 +60,10 @@ class PriorSettings:
         config: sizes of the networks. augment: of the windows.
         seed: of weights and draws. device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         init_from: a finished prior to begin with, by name or folder.
-        listen: whether the prior gets a listener, where its objective hears mixtures; it begins with the trunk of
-            ``listener/common`` where that is installed and fits. Variational priors have none.
+        listen: whether the prior gets a listener, where its objective hears mixtures; it begins with that of the prior
+            to begin with, or ``listener/common``, where there is one that fits. Variational priors have none.
+        decay: of the averaged weights, which are those that are kept.
+        kept: seconds of its sounds that are kept beside the weights, for later priors to be trained against.
         divergence, warm_up: of the objective ``vae``, unless as :class:`Objective` has them.
         library: the one that ``init_from``, interference and the default place of the result are looked up in.
     """
@@ -71,6 +78,8 @@ class PriorSettings:
     device: str = "auto"
     init_from: str | None = None
     listen: bool = True
+    decay: float = 0.998
+    kept: float = 90.0
     divergence: float | None = None
     warm_up: int | None = None
     library: Path | None = None
@@ -80,6 +89,8 @@ class PriorSettings:
             raise GansepError(f"unknown objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
         if (self.objective == "vae") != self.config.variational:
             raise GansepError("the objective vae is for a variational config, and no other is")
+        if not 0 <= self.kept < math.inf:
+            raise GansepError(f"seconds of sound to keep must be 0 or more, got {self.kept}")
         if not 0 <= (self.divergence or 0) < math.inf or (self.warm_up or 0) < 0:
             said = f"got {self.divergence} and {self.warm_up}"
             raise GansepError(f"the divergence's weight (beta) and its warm_up must not be negative, {said}")
@@ -108,7 +119,7 @@ class Provenance:
 
     Attributes:
         data: in words. data_licence, licence: of the data and of the weights.
-        interference: what the encoder's mixtures were made with, in words.
+        interference: what mixtures were made with, in words; the names of the sets unless given.
         held_out: files that are not trained on; the card's figures come from them.
     """
 
@@ -137,8 +148,9 @@ def train_prior(
             decoder is told which.
         name: of the source; the folder's name unless given.
         settings: sizes, objective, when to stop.
-        interference: folders (or lists of files) of other sounds for the encoder's mixtures. Unless given: samples
-            of the other priors that are installed, or coloured noise where there are none.
+        interference: folders (or lists of files) of other sounds for the mixtures it is trained on. Unless given: the
+            sounds that other installed priors keep, or samples of those that keep none; coloured noise where there
+            are no others.
         out: the model's folder; ``gan/<name>`` (or ``vae``) in the first writable library unless given.
         resume: continue from the checkpoint in ``out``.
         provenance: for the card.
@@ -165,14 +177,24 @@ def train_prior(
     begin = _finished_weights(settings) if settings.init_from else {}
     clips = [hear(paths, settings.config.sample_rate, say) for paths in parts]
     others = _interference(interference, name, settings)
+    provenance = replace(provenance, interference=provenance.interference or ", ".join(others))
     if settings.listens:
-        config, ears = _listener(clips, others, begin, settings, say)
+        config, ears = _listener(Clips.joined(clips), others, settings, say, name)
         settings, begin = replace(settings, config=config), begin | ears
     card = Card(name, settings.config.to_json(), settings.config.sample_rate, settings.config.segment, (name,))
     card = replace(card, kind=settings.kind)
     device = pick_device(settings.device)
+    rest = list(others.values())
     training = PriorTraining(
-        clips, others, settings.config, settings.goal, settings.augment, settings.seed, device, settings.steps
+        clips,
+        rest,
+        settings.config,
+        settings.goal,
+        settings.augment,
+        settings.seed,
+        device,
+        settings.steps,
+        settings.decay,
     )
     training.start_from(begin)
     for part, sounds in zip(settings.config.classes or (name,), clips, strict=True):
@@ -191,57 +213,92 @@ def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
     """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
     found = find_model(str(settings.init_from), settings.kind, settings.library)
     ours, theirs = settings.config.to_json(), replace(PriorConfig(), **found.card.config).to_json()
-    free = ("sample_rate", "listener")
+    free = ("sample_rate", "listener", "hears")
     wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
         raise ModelError(f"{found.folder}: training cannot begin with it, its sizes differ ({said})")
-    return load_weights(found)
+    return {key: value for key, value in load_weights(found).items() if not key.startswith("listener.")}
 
 
 def _listener(
-    clips: Sequence[Clips], others: Sequence[Clips], begin: Mapping[str, Tensor], settings: PriorSettings, say: Say
+    clips: Clips, others: Mapping[str, Clips], settings: PriorSettings, say: Say, name: str
 ) -> tuple[PriorConfig, dict[str, Tensor]]:
-    """The configuration with a listener's, and the weights that it begins with, if there are any.
+    """The configuration with a listener's, of the source and the others, and weights that it begins with, if any.
 
-    They are those of the prior to begin with, or else the trunk of ``listener/common`` with the head that hears the
-    most of the new sounds; or none, and statistics of the new sounds.
+    They are those of a listener there is (:func:`_known`): its trunk, its heads for sources that it hears, and for
+    each other source the head that hears most of it. Without one there are only statistics of the new sounds.
 
     Raises:
-        ModelError: a damaged ``listener/common``.
+        ModelError: a damaged listener.
     """
-    config, rate = settings.config, settings.config.sample_rate
-    if any(name.startswith("listener.") for name in begin):
-        found = find_model(str(settings.init_from), settings.kind, settings.library)
-        return replace(config, listener=PriorConfig(**found.card.config).listener), {}
+    config, sets = settings.config, {name: clips, **others}
     random = torch.Generator().manual_seed(settings.seed)
-    sounds = draw(clips[0], HELD_OUT, config.segment, random, settings.augment)
-    shared = [found for found in find_models(settings.library, "listener") if found.reference == COMMON]
-    if shared and shared[0].card.sample_rate == rate:
-        common = load_listener(shared[0])
-        with torch.no_grad():
-            _, presence = common(stft(sounds, common.config.n_fft, common.config.hop))
-        nearest = int(presence.mean((0, 2)).argmax())
-        say(f"the listener begins with {COMMON}, as the one of {shared[0].card.sources[nearest]}")
-        alone = common.alone(nearest)
-        return replace(config, listener=alone.config), {
-            f"listener.{name}": value for name, value in alone.state_dict().items()
-        }
-    rest = draw_interference(others, HELD_OUT, config.segment, random)
-    sizes = replace(SIZES, sample_rate=rate)
-    magnitudes = stft(torch.cat([sounds, sounds + rest]), sizes.n_fft, sizes.hop).abs()
+    windows = [draw(one, HELD_OUT, config.segment, random, settings.augment) for one in sets.values()]
+    if known := _known(settings):
+        network = known.network
+
+        def nearest(sounds: Tensor) -> int:
+            with torch.no_grad():
+                _, presence = network(stft(sounds, network.config.n_fft, network.config.hop))
+            return int(presence.mean((0, 2)).argmax())
+
+        pairs = zip(sets, windows, strict=True)
+        heads = [known.hears.index(one) if one in known.hears else nearest(sounds) for one, sounds in pairs]
+        say(f"the listener begins with one of {', '.join(known.hears)}, {name} as {known.hears[heads[0]]}")
+        own = network.of(heads)
+        weights = {f"listener.{key}": value for key, value in own.state_dict().items()}
+        return replace(config, listener=own.config, hears=tuple(sets)), weights
+    rest = draw_rest(list(others.values()), HELD_OUT, config.segment, random).sum(1)
+    sizes = replace(SIZES, sample_rate=config.sample_rate, outputs=MAPS * len(sets))
+    magnitudes = stft(torch.cat([windows[0], windows[0] + rest]), sizes.n_fft, sizes.hop).abs()
     mean, std = statistics(feature(magnitudes, sizes.feature, sizes.floor))
-    return replace(config, listener=replace(sizes, mean=mean, std=std)), {}
+    return replace(config, listener=replace(sizes, mean=mean, std=std), hears=tuple(sets)), {}
 
 
-def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> list[Clips]:
+def _known(settings: PriorSettings) -> Ear | None:
+    """How a listener there is hears: that of the prior to begin with, or else ``listener/common``."""
+    ears: list[Ear | None] = []
+    if settings.init_from:
+        ears.append(load_prior(find_model(settings.init_from, "gan", settings.library), settings.library).listener)
+    shared = [found for found in find_models(settings.library, "listener") if found.reference == COMMON]
+    ears += [Ear(load_listener(one), hears=one.card.sources) for one in shared[:1]]
+    fits = (ear for ear in ears if ear and ear.network.config.sample_rate == settings.config.sample_rate)
+    return next(fits, None)
+
+
+def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> dict[str, Clips]:
+    """What the source's mixtures are made with, by name; nothing where an objective has no mixtures."""
     rate = settings.config.sample_rate
     if not OBJECTIVES[settings.objective].reconstruct:
-        return []
+        return {}
+    found: dict[str, Clips] = {}
     if sets is not None:
-        return [load_clips(as_list(one), rate) for one in ([sets] if isinstance(sets, str | Path) else sets)]
-    priors, _ = installed_priors(settings.library)
-    return [_bank(prior) for prior in priors if prior.name != name and prior.sample_rate == rate]
+        folders = [as_list(one) for one in ([sets] if isinstance(sets, str | Path) else sets)]
+        for paths in folders:
+            found[_unlike(name_of(paths), (name, *found))] = load_clips(paths, rate)
+    else:
+        for one in find_models(settings.library, "gan"):
+            if not one.shadowed and one.name != name and (sounds := _sounds_of(one, rate)):
+                found[one.name] = sounds
+    return found or {_unlike("coloured noise", (name,)): noise_clips(rate)}
+
+
+def _unlike(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number where it is taken."""
+    names = (f"{name} {number}" if number > 1 else name for number in count(1))
+    return next(one for one in names if one not in taken)
+
+
+def _sounds_of(found: Found, rate: int) -> Clips | None:
+    """What stands for a prior where others are trained: sounds it keeps, else samples, or nothing if it is broken."""
+    with suppress(DataError):  # none are kept, or too few
+        return load_clips([found.folder / SOUNDS], rate)
+    try:
+        prior = load_prior(found)
+    except ModelError:
+        return None
+    return _bank(prior) if prior.sample_rate == rate else None
 
 
 def _bank(prior: Prior) -> Clips:
@@ -249,6 +306,21 @@ def _bank(prior: Prior) -> Clips:
     waves = prior.sample(BANK, seed=0)
     waves = (waves / waves.abs().amax(-1, keepdim=True).clamp_min(1e-6) * 32767).round().to(torch.int16)
     return Clips(tuple(waves), ((0, waves.shape[1]),) * BANK, prior.sample_rate, prior.card.sha256, ())
+
+
+def keep_sounds(folder: Path, clips: Clips, seconds: float) -> None:
+    """Put excerpts of a prior's sounds into its model folder, unless there are some, as 16-bit FLAC.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    waves = [] if (folder / SOUNDS).exists() else excerpts(clips, seconds)
+    if not waves:
+        return
+    unfinished = folder / f".{SOUNDS}"
+    for number, wave in enumerate(waves):
+        write(unfinished / f"{number:03d}.flac", wave[None], clips.sample_rate, subtype="PCM_16")
+    unfinished.rename(folder / SOUNDS)
 
 
 @dataclass
@@ -275,6 +347,7 @@ class _Keeper:
         with torch.no_grad():
             self.journal.write(run.step, curve[-1][1] if curve else {}, generator(latents))
         training, words = self.training, self.provenance
+        keep_sounds(self.folder, training.clips, self.settings.kept)
         save_model(
             self.folder,
             training.weights(),
@@ -293,7 +366,7 @@ class _Keeper:
                     "steps": run.step,
                     "minutes": round(run.seconds / 60, 1),
                     "seconds_of_sound": round(training.clips.seconds),
-                    "interference": words.interference or f"{len(training.others)} sets of sounds",
+                    "interference": words.interference,
                     "interference_sha256": [other.sha256 for other in training.others],
                 },
             ),

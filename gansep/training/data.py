@@ -90,6 +90,33 @@ def load_clips(paths: Sequence[str | Path], sample_rate: int) -> Clips:
     return clips
 
 
+def excerpts(clips: Clips, seconds: float, longest: float = 3.0) -> list[Tensor]:
+    """Short recordings, and parts of long ones, by chance until there are ``seconds`` of them; always the same ones.
+
+    Args:
+        clips: to choose from. longest: seconds of one part.
+    Returns:
+        waves ``[T]``, none of them silent, in the order of the clips.
+    """
+    size = round(longest * clips.sample_rate)
+    parts = [
+        (index, start, min(start + size, last))
+        for index, (first, last) in enumerate(clips.active)
+        for start in range(first, last, size)
+    ]
+    left = round(seconds * clips.sample_rate)
+    chosen = []
+    for number in torch.randperm(len(parts), generator=torch.Generator().manual_seed(0)).tolist():
+        index, start, stop = parts[number]
+        if stop - start > left:
+            break
+        wave = clips.waves[index][start:stop].float() / 32767
+        if wave.abs().max() >= SILENT:
+            chosen.append((number, wave))
+            left -= stop - start
+    return [wave for _, wave in sorted(chosen, key=lambda one: one[0])]
+
+
 def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(f"no such file or folder: {path}")
@@ -110,12 +137,14 @@ class Augmentation:
         again: probability that a second sound follows a short one in its window.
         speed: largest change of speed (and so of pitch), in octaves; half of the windows are changed.
         tilt_db: largest gain, in dB, of a random smooth equaliser.
+        room: probability that a window is heard in a room.
     """
 
     shift: bool = True
     again: float = 0.3
     speed: float = 0.15
     tilt_db: float = 6.0
+    room: float = 0.0
 
 
 def draw(clips: Clips, count: int, segment: int, random: torch.Generator, augment: Augmentation) -> Tensor:
@@ -137,6 +166,8 @@ def draw(clips: Clips, count: int, segment: int, random: torch.Generator, augmen
         if windows[row].abs().max() < SILENT:  # a pause in a long file, or only the faint end of a sound
             windows[row] = _crop(clips, picks[2 * count + row], segment, random, augment, loud=True)
     windows = _equalise(windows, random, augment.tilt_db)
+    if augment.room:
+        windows = _in_rooms(windows, clips.sample_rate, random, augment.room)
     return windows / windows.abs().amax(-1, keepdim=True).clamp_min(SILENT)
 
 
@@ -200,6 +231,26 @@ def _equalise(windows: Tensor, random: torch.Generator, reach_db: float) -> Tens
     return torch.fft.irfft(spectrum * gain, n=windows.shape[-1])
 
 
+def _in_rooms(windows: Tensor, rate: int, random: torch.Generator, share: float) -> Tensor:
+    """Some of ``windows [B, T]`` with a room's decay behind every sound: noise that fades, 60 dB in 0.1 to 1 s.
+
+    Its energy is 0 to 20 dB below that of the sound itself (Moorer, "About this reverberation business", 1979).
+    """
+    rows = (torch.rand(len(windows), generator=random) < share).nonzero()[:, 0]
+    count, size = len(rows), windows.shape[1]
+    if not count:
+        return windows
+    fading, below = torch.rand(2, count, 1, generator=random)
+    time = torch.arange(size) / rate
+    tail = torch.randn(count, size, generator=random) * 10 ** (-3 * time / (0.1 * 10**fading))
+    tail[:, : rate // 200] = 0  # the first walls are some way off
+    tail = tail / tail.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6) * 10**-below
+    spectra = [torch.fft.rfft(part, n=2 * size) for part in (windows[rows], tail)]
+    windows = windows.clone()
+    windows[rows] += torch.fft.irfft(spectra[0] * spectra[1], n=2 * size)[:, :size]
+    return windows
+
+
 def coloured_noise(count: int, segment: int, random: torch.Generator) -> Tensor:
     """Noise of a random slope (0 to -9 dB an octave). Shape: ``[count, segment]``, peak at 1 each."""
     spectrum = torch.fft.rfft(torch.randn(count, segment, generator=random))
@@ -209,16 +260,7 @@ def coloured_noise(count: int, segment: int, random: torch.Generator) -> Tensor:
     return noise / noise.abs().amax(-1, keepdim=True)
 
 
-def draw_interference(others: Sequence[Clips], count: int, segment: int, random: torch.Generator) -> Tensor:
-    """What else may sound in a mixture: other sources where given, coloured noise for one in eight (or all).
-
-    Shape: ``[count, segment]``, peak at 1 each; one in three is the sum of two.
-    """
-    pool = [coloured_noise(max(1, count // 8) if others else count, segment, random)]
-    while others and sum(map(len, pool)) < count:
-        which = int(torch.randint(len(others), (), generator=random))
-        pool.append(draw(others[which], 4, segment, random, Augmentation()))
-    sounds = torch.cat(pool)[:count][torch.randperm(count, generator=random)]
-    both = torch.rand(count, 1, generator=random) < 0.35
-    sounds = sounds + both * sounds.roll(1, 0)
-    return sounds / sounds.abs().amax(-1, keepdim=True)
+def noise_clips(sample_rate: int) -> Clips:
+    """A minute of coloured noise, as if it were recordings: what mixtures are made with where there is nothing else."""
+    waves = (coloured_noise(30, 2 * sample_rate, torch.Generator().manual_seed(0)) * 32767).round().to(torch.int16)
+    return Clips(tuple(waves), ((0, 2 * sample_rate),) * 30, sample_rate, "coloured noise", ())

@@ -24,8 +24,8 @@ class ListenerTask:
     """Listening as a task of :class:`gansep.training.supervised.SupervisedTraining`.
 
     In every mixture the sources that sound compete for each point, half of the time with an unknown one (log odds of
-    0) and now and then with sources that do not sound: so that odds of listeners which were trained apart can be put
-    together, of sources nobody named.
+    0) and now and then with some or all of those that do not sound: so that odds of listeners which were trained apart
+    can be put together, of sources nobody named.
 
     Attributes:
         network: the listener.
@@ -38,7 +38,7 @@ class ListenerTask:
 
     def losses(self, parts: Tensor) -> dict[str, Tensor]:
         """The losses of mixtures of ``parts [B, S, T]``, some with digital silence at an end."""
-        return listening_losses(self.network, parts * _on(len(parts), parts.shape[-1]).to(parts.device)[:, None])
+        return listening_losses(self.network, with_silence(parts))
 
     def separate(self, mixture: Tensor) -> Tensor:
         """``[B, T]`` to ``[B, S, T]``: all sources and an unknown one compete."""
@@ -51,14 +51,14 @@ class ListenerTask:
         return change_spectrum(mixture, stems, config.n_fft, config.hop)
 
 
-def listening_losses(listener: Listener, parts: Tensor, rest: bool = False) -> dict[str, Tensor]:
+def listening_losses(listener: Listener, parts: Tensor) -> dict[str, Tensor]:
     """What listeners are to lower: the error over the mixture in dB, and the cross-entropy of what sounds.
 
     Args:
         listener: of one source or several.
-        parts: of mixtures, one a source. rest: whether one more follows that is no source's; its log odds are 0.
-    Shape: parts ``[B, S, T]``, or ``[B, S + 1, T]`` with a rest. Who competes beside those that sound is drawn from
-    the global dice, which a training seeds for every step.
+        parts: of mixtures, one a source.
+    Shape: parts ``[B, S, T]``. Who competes beside those that sound is drawn from the global dice, which a training
+    seeds for every step.
     """
     config = listener.config
     spectra = stft(parts, config.n_fft, config.hop)  # [B, S, F, N]
@@ -66,14 +66,22 @@ def listening_losses(listener: Listener, parts: Tensor, rest: bool = False) -> d
     odds, presence = listener(mixture)
     with torch.autocast(parts.device.type, enabled=False):
         sounds = parts.abs().amax(-1) > 0  # [B, S]
-        masks = compete(F.pad(odds, (0, 0, 0, 0, 0, 1)), _rivals(sounds, rest))[:, : parts.shape[1]]
+        masks = compete(F.pad(odds, (0, 0, 0, 0, 0, 1)), _rivals(sounds))[:, :-1]
         waves = istft(apply_mask(masks, mixture), parts.shape[-1], config.n_fft, config.hop)
         ratio = (error_ratio(waves, parts) * sounds).sum() / sounds.sum().clamp_min(1)
         power = spectra.abs().square().sum(2)  # [B, S, N]
         active = power > FAINT * power.sum(1, keepdim=True).clamp_min(1e-8)
         active = active & (power > ENDED * power.amax(-1, keepdim=True))
-        heard = F.binary_cross_entropy_with_logits(presence, active[:, : presence.shape[1]].float())
+        heard = F.binary_cross_entropy_with_logits(presence, active.float())
     return {"listening": ratio + PRESENCE * heard, "snr": ratio, "presence": heard}
+
+
+def with_silence(parts: Tensor) -> Tensor:
+    """Every other mixture's ``parts [B, S, T]`` silenced at the start, the end or both, as recordings may be."""
+    silent = 0.4 * torch.rand(len(parts), 2) * (torch.rand(len(parts), 2) < 0.3)
+    at = torch.linspace(0, 1, parts.shape[-1])
+    on = ((at >= silent[:, :1]) & (at <= 1 - silent[:, 1:])).float()
+    return parts * on.to(parts.device)[:, None]
 
 
 @torch.no_grad()
@@ -81,14 +89,14 @@ def calibrate(listener: Listener, parts: Sequence[Tensor]) -> None:
     """Find how sure a listener may be of what it hears, by logistic regression on mixtures it is told the truth of.
 
     Args:
-        listener: is changed in place. parts: of mixtures, ``[B, S, T]`` each, or ``[B, S + 1, T]`` with a rest.
+        listener: is changed in place. parts: of mixtures, ``[B, S, T]`` each.
     """
     from sklearn.linear_model import LogisticRegression  # slow to import
 
     ears = [Ear(listener, number) for number in range(len(listener.certainty))]
     heard = torch.cat([evidence(listen(ears, some.sum(1))) for some in parts])  # [B, S, 4]
     power = torch.cat([some.square().mean(-1) for some in parts])  # [B, S]
-    there = (power > FAINT * power.sum(1, keepdim=True))[:, : len(ears)]
+    there = power > FAINT * power.sum(1, keepdim=True)
     spread, mean = torch.std_mean(heard, 0)  # [S, 4]
     spread = spread.clamp_min(1e-3)
     for number, truth in enumerate(there.unbind(1)):
@@ -101,21 +109,13 @@ def calibrate(listener: Listener, parts: Sequence[Tensor]) -> None:
         listener.certainty[number, -1] = torch.tensor(fit.intercept_).float().squeeze() - weights @ mean[number]
 
 
-def _rivals(sounds: Tensor, rest: bool) -> Tensor:
-    """Who competes for a mixture: all that sounds, and by chance more; the unknown one, or the rest, comes last.
+def _rivals(sounds: Tensor) -> Tensor:
+    """Who competes for a mixture: all that sounds, and by chance more; the unknown one comes last.
 
-    Shape: ``[B, S]`` to ``[B, S + 1]``, or with a rest to the same.
+    Shape: ``[B, S]`` to ``[B, S + 1]``.
     """
-    chance = torch.rand(len(sounds), sounds.shape[1] + 1).to(sounds.device)
-    if rest:
-        return torch.cat([torch.ones_like(sounds[:, :-1]), sounds[:, -1:] | (chance[:, -1:] < 0.5)], 1)
-    there = torch.cat([sounds | (chance[:, :-1] < 0.2), chance[:, -1:] < 0.5], 1)
+    chance = torch.rand(len(sounds), sounds.shape[1] + 2).to(sounds.device)
+    others = (chance[:, :-2] < 0.15) | (chance[:, -2:-1] < 0.25)  # one by one, or all at once
+    there = torch.cat([sounds | others, chance[:, -1:] < 0.5], 1)
     there[:, -1] |= ~there.any(1)  # somebody must, also where all is silent
     return there
-
-
-def _on(count: int, length: int) -> Tensor:
-    """0 for the start, the end or both of every other mixture: recordings have digital silence. ``[count, length]``."""
-    silent = 0.4 * torch.rand(count, 2) * (torch.rand(count, 2) < 0.3)
-    at = torch.linspace(0, 1, length)
-    return ((at >= silent[:, :1]) & (at <= 1 - silent[:, 1:])).float()

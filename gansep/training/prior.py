@@ -16,16 +16,32 @@ from gansep.nets.precision import autocast
 from gansep.nets.spectral import NetConfig
 from gansep.nets.spectrogram import SpectralGenerator, levels_of, make_generator
 from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig, draw_latents
-from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference
-from gansep.training.listener import calibrate, listening_losses
+from gansep.training.data import Augmentation, Clips, draw
+from gansep.training.listener import calibrate, listening_losses, with_silence
+from gansep.training.mixing import Mixing, draw_parts
 from gansep.training.objectives import Objective
 
 UNTOLD = 0.2  # share of sounds whose class a generator with classes is not told, so that it can do without
 
 
+def draw_rest(others: Sequence[Clips], count: int, segment: int, random: torch.Generator) -> Tensor:
+    """What else sounds in mixtures: one or two of the others, their sum's peak at -9 to +9 dB.
+
+    Shape: ``[count, S, segment]``.
+    """
+    seconds = segment / others[0].sample_rate
+    mixing = Mixing(seconds, gain_db=6.0, absent=0.35, sounding=2, level_db=(-9.0, 9.0))
+    return draw_parts(others, count, mixing, random, Augmentation())
+
+
 @dataclass(frozen=True)
 class Mixed:
-    """Training mixtures: ``parts [B, 2, T]``, own sound and rest; ``gain [B]`` of the source, ``present [B]`` or 0."""
+    """Training mixtures.
+
+    Attributes:
+        parts: own sound and those of the others, ``[B, 1 + S, T]``. gain: of the source, ``[B]``.
+        present: 1 where it sounds, else 0, ``[B]``.
+    """
 
     parts: Tensor
     gain: Tensor
@@ -38,7 +54,7 @@ class PriorTraining:
 
     Attributes:
         sounds: the source, class by class in the order of the config's if it has some.
-        others: sounds that stand for the rest of a mixture; may be empty.
+        others: sounds that stand for the rest of a mixture, one set a source; of objectives without mixtures, none.
         config, objective, augment: settings.
         seed: of weights and of every draw.
         horizon: steps of the whole training; over the last third the step size falls to a tenth, and over the last
@@ -60,6 +76,8 @@ class PriorTraining:
         self.parts = [self.sounds] if isinstance(self.sounds, Clips) else list(self.sounds)
         if len(self.parts) != max(1, len(self.config.classes)):
             raise ValueError(f"expected sounds of {max(1, len(self.config.classes))} classes, got {len(self.parts)}")
+        if self.objective.reconstruct and not self.others:
+            raise ValueError("mixtures need sounds of others beside the source's, got none")
         self.clips = self.parts[0] if len(self.parts) == 1 else Clips.joined(self.parts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -196,14 +214,14 @@ class PriorTraining:
         return {"spectral": spectral, "gain": error.mean()} | strangeness
 
     def _update_listener(self, hearer: torch.optim.Optimizer, parts: Tensor, number: int) -> dict[str, Tensor]:
-        """Let the listener hear mixtures of ``parts [B, 2, T]``, own sound and rest, at levels 30 dB apart."""
+        """Let the listener hear mixtures of ``parts [B, 1 + S, T]`` at levels 30 dB apart."""
         level = 10 ** (-1.5 * torch.rand(len(parts), generator=self.random))
         parts = parts * (level / parts.sum(1).abs().amax(-1).clamp_min(1e-6))[:, None, None]
         listener = self.nets["listener"]
         assert isinstance(listener, Listener)
         with torch.random.fork_rng(devices=[]), autocast(self.device):
             torch.manual_seed(self.seed * 1_000_003 + number)  # of who competes
-            losses = listening_losses(listener.train(), parts.to(self.device), rest=True)
+            losses = listening_losses(listener.train(), with_silence(parts.to(self.device)))
         hearer.zero_grad(set_to_none=True)
         losses["listening"].backward()
         nn.utils.clip_grad_norm_(listener.parameters(), 1.0)
@@ -259,19 +277,16 @@ class PriorTraining:
         return (latents + 0.03 * noise).clamp(-1, 1), gain, {"box": self._distance_to_box(latents)}
 
     def _mix(self, source: Tensor) -> Mixed:
-        """Own sound + interference, both at -9 to +9 dB; one in eight clean, one in ten without the source."""
-        count = len(source)
+        """Own sound and one or two others, both at -9 to +9 dB; one in eight clean, one in ten without the source."""
+        count, config = len(source), self.config
         chance = torch.rand(count, generator=self.random)
-        gain, rest = 10 ** ((torch.rand(2, count, generator=self.random) * 18 - 9) / 20)
-        if self.others:
-            present = (chance >= 0.1).float()
-            noise = draw_interference(self.others, count, self.config.segment, self.random)
-        else:
-            present = torch.ones(count)
-            noise = coloured_noise(count, self.config.segment, self.random)
-        rest = torch.where(chance > 0.875, 0.003 * rest, rest)
-        parts = torch.stack([source * (gain * present)[:, None], noise * rest[:, None]], 1)
-        return Mixed(parts, torch.where(present > 0, gain, 0.01 * rest), present)
+        gain = 10 ** ((torch.rand(count, generator=self.random) * 18 - 9) / 20)
+        present = (chance >= 0.1).float()
+        rest = draw_rest(self.others, count, config.segment, self.random)
+        rest = torch.where(chance[:, None, None] > 0.875, 0.003 * rest, rest)
+        parts = torch.cat([(source * (gain * present)[:, None])[:, None], rest], 1)
+        loudest = rest.sum(1).abs().amax(-1)
+        return Mixed(parts, torch.where(present > 0, gain, 0.01 * loudest), present)
 
     def _distance_to_box(self, latents: Tensor) -> Tensor:
         """Sliced Wasserstein-2 distance of a batch of latents to uniform ones (64 random directions and the axes)."""

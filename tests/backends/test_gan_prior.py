@@ -288,6 +288,17 @@ def test_masks_are_what_listeners_hear(priors: list[Prior], mixture: Tensor, ton
     torch.testing.assert_close(found.stats["explained"], torch.ones(4))
 
 
+def test_priors_are_heard_by_one_network_that_hears_them_all(priors: list[Prior], tones: Tensor) -> None:
+    """The second prior's own knows both, the other way round; the first one's would swap them."""
+    wrong, both = Says(BANDS[1:]), Says(BANDS.flip(0))
+    ears = Ear(wrong, 0, ("tone",)), Ear(both, 0, ("hiss", "tone"))
+    some = [replace(prior, listener=ear) for prior, ear in zip(priors, ears, strict=True)]
+    separator = GanPrior(some, steps(0, trust=0.0))
+    assert [(ear.network, ear.number) for ear in separator.ears] == [(both, 1), (both, 0)]
+    expected = GanPrior(listening(priors, BANDS), steps(0, trust=0.0))(tones.sum(0, keepdim=True))
+    torch.testing.assert_close(separator(tones.sum(0, keepdim=True)).waves, expected.waves)
+
+
 def test_silence_is_heard_as_silence(priors: list[Prior], mixture: Tensor) -> None:
     for odds in (BANDS, NOBODY):
         found = GanPrior(listening(priors, odds), steps(1))(torch.cat([torch.zeros(1, SEGMENT), mixture[:1]]))

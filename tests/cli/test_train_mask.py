@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,14 +214,20 @@ def test_the_largest_seed_trains() -> None:
     assert read_card("library/mask/hiss-tone").seed == 4294967295
 
 
-def test_the_script_that_builds_what_ships_knows_its_models(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    script = runpy.run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "build_pretrained.py"))
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    """The one that builds what ships."""
+    return runpy.run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "build_pretrained.py"))
 
+
+def test_the_script_that_builds_what_ships_knows_its_models(
+    script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     def names(*flags: str) -> list[str]:
         monkeypatch.setattr("sys.argv", ["build_pretrained.py", "--data", "data", *flags])
         return list(script["parse"]().names)
 
-    assert names() == ["drums", "piano", "digits", "speech", "noise"]
+    assert names() == names("--kind", "sounds") == ["drums", "piano", "digits", "speech", "noise", "guitar"]
     assert names("--kind", "nmf") == names("--kind", "vae") == ["drums", "piano", "digits"]
     assert names("--kind", "listener") == ["common"]
     assert names("--kind", "mask") == list(script["MASKS"])
@@ -228,6 +236,35 @@ def test_the_script_that_builds_what_ships_knows_its_models(monkeypatch: pytest.
         with pytest.raises(SystemExit):
             names(*flags)
         assert f"model is called {flags[-1]}; expected " in capsys.readouterr().err
+
+
+def record(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        soundfile.write(folder / f"{name}.wav", np.random.default_rng(number).uniform(-0.5, 0.5, 3 * 16000), 16000)
+
+
+def test_the_script_keeps_sounds_of_what_was_trained_on_once(script: dict[str, Any]) -> None:
+    record(Path("data/drums/train"), "kit_1", "kit_2", "sonicpi_1")  # the last one is dev's
+    asked = argparse.Namespace(data=Path("data"), library=Path("library"), kind="sounds")
+    folder = script["build"]("drums", asked)
+    assert folder == Path("library/gan/drums/sounds")
+    assert [soundfile.info(file).duration for file in sorted(folder.iterdir())] == pytest.approx([3, 3], abs=0.01)
+    (folder / "001.flac").unlink()
+    script["build"]("drums", asked)
+    assert [file.name for file in folder.iterdir()] == ["000.flac"]
+
+
+def test_listeners_hear_more_recordings_and_small_kits_oftener(script: dict[str, Any]) -> None:
+    """Nine of one kit and one of another, which comes three times; the licence is the one that binds most."""
+    record(Path("data/drums/train"), *(f"big_{number}" for number in range(9)), "small_1", "sonicpi_1")
+    record(Path("data/kits/train"), "other_1")
+    asked = argparse.Namespace(data=Path("data"), library=Path("library"), kind="listener", resume=False)
+    plain, more = (script["told"]("common", ["drums"], asked, more=more) for more in (False, True))
+    stems = [[file.stem for file in words["data"]["drums"]] for words in (plain, more)]
+    big = [f"big_{number}" for number in range(9)]
+    assert stems == [[*big, "small_1"], [*big, *["small_1"] * 3, "other_1"]]
+    assert more["provenance"].licence == "CC BY-SA 4.0"
 
 
 def test_a_model_is_not_overwritten(capsys: Capture) -> None:

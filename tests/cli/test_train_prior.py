@@ -66,12 +66,14 @@ def test_flags_offer_what_there_is() -> None:
     assert tuple(OFFERED_SEGMENTS) == SEGMENTS
     assert set(OFFERED_DIVERGENCES.values()) == set(DIVERGENCES)
     shipped = DictionarySettings()
+    assert DEFAULTS["gan"]["keep_sounds"] == api.PriorSettings.kept
     assert DEFAULTS["nmf"]["atoms"] == shipped.atoms
     assert OFFERED_DIVERGENCES[str(DEFAULTS["nmf"]["divergence"])] == shipped.divergence
 
 
 def test_from_a_folder_to_a_prior(train: Train, capsys: Capture) -> None:
-    assert train("--steps", "2", "--checkpoint-every", "1", "--seed", "5", "--licence", "CC0-1.0") == 0
+    flags = ("--checkpoint-every", "1", "--seed", "5", "--licence", "CC0-1.0", "--keep-sounds", "5.5")
+    assert train("--steps", "2", *flags) == 0
     out, err = capsys.readouterr()
     assert out == "library/gan/hits\n"
     assert "6 s of sound in 2 files" in err
@@ -81,6 +83,7 @@ def test_from_a_folder_to_a_prior(train: Train, capsys: Capture) -> None:
     card = read_card(folder)
     assert (card.name, card.seed, card.data_licence) == ("hits", 5, "CC0-1.0")
     assert card.data == "recordings in hits"
+    assert sum(soundfile.info(file).duration for file in folder.glob("sounds/*.flac")) == pytest.approx(5, abs=0.01)
     assert [point["step"] for point in card.curve] == [1, 2]
     assert load_prior("hits", "library").sample(1).shape == (1, 16384)
     training = folder / "training"
@@ -252,6 +255,8 @@ def test_silent_and_broken_files_are_named(train: Train, data: Path, capsys: Cap
         (["--data", "hits", "--kind", "nmf", "--minutes", "1"], "--minutes belongs to --kind gan, not to nmf"),
         (["--data", "hits", "--kind", "nmf", "--steps", "5"], "--steps belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--objective", "default"], "--objective belongs to --kind gan"),
+        (["--data", "hits", "--keep-sounds", "-1"], "seconds of sound to keep must be 0 or more, got -1.0"),
+        (["--data", "hits", "--kind", "nmf", "--keep-sounds", "5"], "--keep-sounds belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--resume"], "--resume belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--dim", "32"], "--dim belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--segment", "16384"], "--segment belongs to --kind gan"),

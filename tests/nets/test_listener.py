@@ -1,4 +1,4 @@
-"""Listeners: one of several by itself, who competes for a point, networks of other sizes, and how sure they may be."""
+"""Listeners: some of several by themselves, who competes for a point, networks of other sizes, how sure they may be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gansep.dsp.stft import stft
-from gansep.nets.listener import Ear, Heard, Listener, certainty, compete, evidence, listen
+from gansep.nets.listener import Ear, Heard, Listener, certainty, compete, evidence, listen, together
 from gansep.nets.spectral import NetConfig
 
 TINY = NetConfig(outputs=2, width=16, depth=1, n_fft=256, hop=128)
@@ -45,34 +45,48 @@ class Ramps(Listener):
         return torch.stack([kilohertz, seconds]).expand(count, -1, -1, -1), seconds[:2].expand(count, -1, -1)
 
 
-def heard_of(magnitude: Tensor, odds: Tensor, presence: Tensor) -> Heard:
-    phase = 6 * torch.rand(magnitude.shape, generator=seeded())
-    return Heard(torch.polar(magnitude, phase), odds, presence, (256, 128))
+class Claims(Listener):
+    """The same odds ``[S, F]`` in every frame."""
+
+    def __init__(self, odds: Tensor) -> None:
+        super().__init__(replace(TINY, outputs=2 * len(odds)))
+        self.odds = odds
+
+    def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        count, _, frames = spectrum.shape
+        odds = self.odds[..., None].expand(count, -1, -1, frames)
+        return odds, odds[:, :, 0]
 
 
-# One of several
+def told(shares: Tensor, presence: Tensor) -> Heard:
+    """What was heard, as far as it tells who is there: shares ``[S, 2]`` and presence ``[S, N]`` of one mixture."""
+    nothing = torch.zeros(1, len(shares), 5, presence.shape[1])
+    return Heard(nothing[:, 0], nothing, presence[None], shares[None], (256, 128))
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_listener_by_itself_says_what_the_shared_one_says(number: int) -> None:
+# Some of several
+
+
+@pytest.mark.parametrize("numbers", [[1], [2, 0], [0, 1, 1, 2]])
+def test_some_of_a_listener_say_what_the_shared_one_says(numbers: list[int]) -> None:
     shared, dice = random_listener(3), torch.get_rng_state()
-    alone = shared.alone(number).eval()
+    some = shared.of(numbers).eval()
     assert torch.equal(torch.get_rng_state(), dice)
-    assert alone.config == replace(shared.config, outputs=2)
+    assert some.config == replace(shared.config, outputs=2 * len(numbers))
     spectrum = stft(torch.randn(2, 3000, generator=seeded()), 256, 128)
-    (odds, presence), (own, sounds) = shared(spectrum), alone(spectrum)
+    (odds, presence), (own, sounds) = shared(spectrum), some(spectrum)
     assert (odds.shape, presence.shape) == ((2, 3, 129, 24), (2, 3, 24))
-    torch.testing.assert_close(own, odds[:, number : number + 1])
-    torch.testing.assert_close(sounds, presence[:, number : number + 1])
-    assert not torch.allclose(odds[:, number], odds[:, number - 1])
-    assert torch.equal(alone.certainty, shared.certainty[number : number + 1])
+    torch.testing.assert_close(own, odds[:, numbers])
+    torch.testing.assert_close(sounds, presence[:, numbers])
+    assert not torch.allclose(odds[:, 0], odds[:, 1]) and not torch.allclose(odds[:, 1], odds[:, 2])
+    assert torch.equal(some.certainty, shared.certainty[numbers])
 
 
 def test_what_cannot_be_a_listener_is_refused() -> None:
     with pytest.raises(ValueError, match="a listener needs 2 maps a source, got 3"):
         Listener(replace(TINY, outputs=3))
     with pytest.raises(ValueError, match="only a tfconv listener can be taken apart, this one is dnn"):
-        Listener(NetConfig(4, "dnn", 16, 1)).alone(0)
+        Listener(NetConfig(4, "dnn", 16, 1)).of([0])
 
 
 # Who competes
@@ -114,20 +128,42 @@ def test_odds_of_other_sizes_are_carried_to_the_same_hertz_and_seconds(n_fft: in
     torch.testing.assert_close(heard.presence, frames.expand(2, 3, 65))
 
 
+def test_sources_that_one_network_hears_are_heard_together() -> None:
+    first, second = random_listener(3), random_listener(2)
+    tone, hiss = Ear(first, 2, ("bell", "hiss", "tone")), Ear(second, 0, ("hiss", "bird"))
+    assert together([hiss, tone], ["hiss", "tone"]) == [replace(tone, number=1), tone]
+    assert together([tone, hiss], ["tone", "hiss"]) == [tone, replace(tone, number=1)]  # as they are named
+    bird = replace(hiss, number=1)
+    assert together([bird, tone], ["bird", "tone"]) == [bird, tone]  # no network hears both: each its own
+    assert together([Ear(first, 2), Ear(first, 1)], ["tone", "hiss"]) == [Ear(first, 2), Ear(first, 1)]  # no names
+
+
 # How sure they may be
 
 
+@pytest.mark.parametrize("level", [1.0, 1e-3])
+def test_shares_are_what_is_left_where_all_of_a_network_and_an_unknown_one_compete(level: float) -> None:
+    """Three tones at 2, 1 and 2: the first source wants all but the last, the second has three quarters of the mid."""
+    time = torch.arange(16000) / 16000
+    tones = [amplitude * (6.2831853 * hertz * time).sin() for hertz, amplitude in ((1000, 2), (3000, 1), (6000, 2))]
+    hertz = torch.linspace(0, 8000, 129)
+    wants = torch.where(hertz < 4500, 20.0, -20.0)
+    mid = torch.where((hertz > 2000) & (hertz < 4500), 20 + torch.tensor(3.0).log(), -20.0)
+    both = Claims(torch.stack([wants, mid]))
+    ears = [Ear(both, 1), Ear(both, 0), Ear(Claims(wants[None]))]  # the last one has nobody beside it
+    heard = listen(ears, level * torch.stack(tones).sum(0, keepdim=True))
+    expected = torch.tensor([[[0.75 / 9, 0.75 / 5], [4.25 / 9, 2.25 / 5], [5 / 9, 3 / 5]]])
+    torch.testing.assert_close(heard.shares, expected, atol=0.02, rtol=0)
+    assert evidence(listen(ears, torch.zeros(1, 4000))).isfinite().all()
+
+
 def test_evidence_is_the_log_odds_of_shares_and_of_presence() -> None:
-    """Half of the points, at twice the magnitude, are surely the first source's: 4 to 1 of power, 2 to 1 else."""
-    own = torch.arange(64)[:, None].expand(64, 40) % 2 == 0
-    odds = torch.stack([torch.where(own, 20.0, -20.0), torch.full(own.shape, 1.5)])[None]
-    presence = torch.stack([torch.arange(40.0), torch.full((40,), -3.0)])[None]
-    for level in (1.0, 1e-3):
-        found = evidence(heard_of(level * torch.where(own, 2.0, 1.0)[None], odds, presence))
-        expected = torch.tensor([[[4.0, 2.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]]]).log()
-        expected += torch.tensor([[[0.0, 0.0, 34.5, 19.5], [1.5, 1.5, -3.0, -3.0]]])
-        torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
-    assert evidence(heard_of(torch.zeros(1, 64, 40), odds, presence)).isfinite().all()
+    """A ramp of presence is at its highest quarter 34.5 on average."""
+    shares = torch.tensor([[0.8, 2 / 3], [0.5, 1.0]])
+    found = evidence(told(shares, torch.stack([torch.arange(40.0), torch.full((40,), -3.0)])))
+    expected = torch.tensor([[[4.0, 2.0], [1.0, 9999.0]]]).log()
+    torch.testing.assert_close(found[..., :2], expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found[..., 2:], torch.tensor([[[34.5, 19.5], [-3.0, -3.0]]]))
 
 
 def test_certainty_weighs_each_sources_evidence_by_its_own_numbers() -> None:
@@ -135,7 +171,6 @@ def test_certainty_weighs_each_sources_evidence_by_its_own_numbers() -> None:
     shared.certainty[1] = torch.tensor([2.0, 0.0, 0.0, 1.0, -5.0])
     alone.certainty[0] = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.25])
     ears = [Ear(shared, 1), Ear(alone, 0), Ear(shared, 0)]
-    odds = torch.tensor([1.5, 0.0, 7.0])[None, :, None, None].expand(1, 3, 64, 40)
-    presence = torch.tensor([3.0, -0.5, 7.0])[None, :, None].expand(1, 3, 40)
-    sure = certainty(ears, heard_of(torch.ones(1, 64, 40), odds, presence))
+    shares = torch.tensor([1.5, 0.0, 7.0]).sigmoid()[:, None].expand(3, 2)
+    sure = certainty(ears, told(shares, torch.tensor([3.0, -0.5, 7.0])[:, None].expand(3, 40)))
     torch.testing.assert_close(sure, torch.tensor([[2 * 1.5 + 3 - 5, -0.5 + 0.25, 0.0]]), atol=1e-4, rtol=0)

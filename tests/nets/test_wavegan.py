@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import (
     MOST_CLASSES,
     Critic,
@@ -327,11 +328,27 @@ def test_bad_domains_and_classes_are_refused(settings: dict[str, Any], said: str
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hears": ("tone", "hiss")}, "a listener of 2 sources needs 4 outputs"),
+        ({"hears": ("tone", "hiss"), "listener": "common"}, "a listener of 2 sources needs 4 outputs"),
+        ({"hears": ("tone",), "listener": NetConfig(outputs=4)}, "a listener of 1 sources needs 2 outputs"),
+        ({"hears": "tone", "listener": NetConfig(outputs=8)}, "hears must be a list of names, got 'tone'"),
+        ({"hears": (1, 2), "listener": NetConfig(outputs=4)}, "hears must be a list of names"),
+    ],
+)
+def test_who_is_heard_must_fit_the_listener(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        PriorConfig(**settings)
+
+
+@pytest.mark.parametrize(
     "config",
     [
         PriorConfig(dim=3, latent=9, segment=65536, sample_rate=8000, width=32),
         PriorConfig(variational=True, domain="magnitude", classes=("a", "b")),
         PriorConfig(variational=True, classes=tuple(map(str, range(MOST_CLASSES)))),
+        PriorConfig(listener=NetConfig(outputs=4), hears=("tone", "hiss")),
     ],
 )
 def test_a_config_survives_its_json(config: PriorConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ import soundfile
 import torch
 
 from gansep import load_prior, train_prior
+from gansep.backends.gan_prior import GanPrior
 from gansep.library import Card, Prior, read_card, save_model
 from gansep.library import search as search_module
 from gansep.nets import spectrogram
@@ -71,8 +73,9 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
     card = read_card(folder)
     assert (card.name, card.kind, card.sources) == ("hits", "gan", ("hits",))
     config = PriorConfig(**card.config)
-    assert (card.sample_rate, card.segment, replace(config, listener=None)) == (16000, 16384, TINY)
-    assert config.listener and replace(config.listener, mean=(), std=()) == EARS
+    assert (card.sample_rate, card.segment, replace(config, listener=None, hears=())) == (16000, 16384, TINY)
+    assert config.hears == ("hits", "coloured noise") and isinstance(config.listener, NetConfig)
+    assert replace(config.listener, mean=(), std=()) == replace(EARS, outputs=4)
     assert (card.data, card.data_licence, card.licence) == (words.data, "CC0-1.0", "MIT")
     assert (card.seed, card.level) == (3, LEVEL)
     assert card.data_sha256 == load_clips([data], 16000).sha256
@@ -106,25 +109,53 @@ def weights(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
 
 
-def test_a_listener_begins_with_the_one_that_hears_most_of_the_new_sounds(
-    data: Path, settings: PriorSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    common = Listener(replace(EARS, outputs=4))
-    with torch.no_grad():  # the second source's presence is high whatever it hears
-        common.net.trunk.up[0].conv.conv.bias[6:].fill_(9.0)  # type: ignore[union-attr,index,operator]
-    card = Card("common", common.config.to_json(), 16000, None, ("a", "b"), kind="listener")
+@pytest.fixture
+def common(settings: PriorSettings) -> Listener:
+    """``listener/common`` of hits, a, b and c, to which everything sounds like b."""
+    listener = Listener(replace(EARS, outputs=8))
+    with torch.no_grad():
+        listener.net.trunk.up[0].conv.conv.bias[10:12].fill_(9.0)  # type: ignore[union-attr,index,operator]
+    card = Card("common", listener.config.to_json(), 16000, None, ("hits", "a", "b", "c"), kind="listener")
     assert settings.library
-    save_model(settings.library / "listener" / "common", common.state_dict(), card)
-    monkeypatch.setattr(PriorTraining, "step", lambda self, number: {})
-    said: list[Progress | str] = []
-    prior = load_prior(train_prior(data, settings=settings, on_event=said.append))
-    assert "the listener begins with listener/common, as the one of b" in said
+    save_model(settings.library / "listener" / "common", listener.state_dict(), card)
+    return listener.eval()
+
+
+def assert_same_answers(prior: Prior, expected: Listener, numbers: list[int]) -> None:
     assert prior.listener is not None
     spectrum = torch.randn(2, 129, 20, dtype=torch.complex64)
-    odds, presence = prior.listener.network(spectrum)
-    expected = common.eval()(spectrum)
-    torch.testing.assert_close(odds[:, 0], expected[0][:, 1], atol=0.02, rtol=0.01)  # weights of 16 bits
-    torch.testing.assert_close(presence[:, 0], expected[1][:, 1], atol=0.02, rtol=0.01)
+    for ours, theirs in zip(prior.listener.network(spectrum), expected(spectrum), strict=True):
+        torch.testing.assert_close(ours, theirs[:, numbers], atol=0.02, rtol=0.01)  # weights of 16 bits
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_listener_begins_with_those_of_the_same_name_or_else_the_nearest(
+    data: Path, settings: PriorSettings, common: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PriorTraining, "step", lambda self, number: {})
+    said: list[Progress | str] = []
+    one = replace(settings, steps=1)
+    prior = load_prior(train_prior(data, "claps", one, interference=[data], on_event=said.append))
+    assert prior.listener and prior.listener.hears == ("claps", "hits")
+    assert "the listener begins with one of hits, a, b, c, claps as b" in said
+    assert_same_answers(prior, common, [2, 0])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_listener_begins_with_that_of_the_prior_to_begin_with(
+    data: Path, settings: PriorSettings, common: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although there is a common one; by names, which now come the other way round."""
+    monkeypatch.setattr(PriorTraining, "step", lambda self, number: {})
+    one = replace(settings, steps=1)
+    begin = load_prior(train_prior(data, "a", one, interference=[data], out=tmp_path / "begin"))
+    said: list[Progress | str] = []
+    begun = replace(one, init_from=str(tmp_path / "begin"))
+    other = shutil.copytree(data, tmp_path / "a")
+    prior = load_prior(train_prior(data, settings=begun, interference=[other], on_event=said.append))
+    assert "the listener begins with one of a, hits, hits as hits" in said
+    assert begin.listener and prior.listener and prior.listener.hears == ("hits", "a")
+    assert_same_answers(prior, begin.listener.network, [1, 0])
 
 
 def test_a_prior_of_its_own_sounds_knows_whether_they_are_there(data: Path, settings: PriorSettings) -> None:
@@ -361,7 +392,7 @@ def test_init_from_what_does_not_fit(
 def test_the_rest_of_the_mixture(
     data: Path, settings: PriorSettings, tmp_path: Path, make_prior: MakePrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given folders; else the samples of the other installed priors of this rate; else none."""
+    """Given folders; else the samples of the other installed priors of this rate; else coloured noise."""
     heard: list[Any] = []
     create = PriorTraining.__post_init__
 
@@ -372,7 +403,7 @@ def test_the_rest_of_the_mixture(
     monkeypatch.setattr(PriorTraining, "__post_init__", watch)
     one = replace(settings, steps=1)
     train_prior(data, settings=one)
-    assert heard[-1] == []
+    assert [clips.sha256 for clips in heard[-1]] == ["coloured noise"]
     for name, seed in (("tone", 1), ("hiss", 2), ("hits", 3)):  # itself is no rest
         make_prior(tmp_path / "library", name, seed=seed)
     make_prior(tmp_path / "library", "slow", config=replace(TINY, sample_rate=8000))
@@ -388,6 +419,49 @@ def test_the_rest_of_the_mixture(
     assert [clips.sha256 for clips in heard[-1]] == [load_clips([data], 16000).sha256]
     train_prior(data, settings=replace(one, objective="r3gan"), out=tmp_path / "plain")
     assert heard[-1] == []
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_sounds_of_a_prior_are_kept_and_a_later_one_learns_to_hear_them(
+    data: Path, settings: PriorSettings, tmp_path: Path
+) -> None:
+    """Both are separated by the later one's network, which hears them side by side."""
+    one = replace(settings, steps=1)
+    first = train_prior(data, settings=one)
+    kept, sounds = load_clips([first / "sounds"], 16000), load_clips([data], 16000)
+    assert [len(wave) for wave in kept.waves] == [last - first for first, last in sounds.active]
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 8 * 16000), 16000)
+    second = train_prior([tmp_path / "hiss.wav"], settings=one)
+    card = read_card(second)
+    assert card.extra["interference_sha256"] == [kept.sha256]
+    assert card.config["hears"] == ["hiss", "hits"] and card.config["listener"]["outputs"] == 4
+    priors = [load_prior(name, settings.library) for name in ("hits", "hiss")]
+    ears = GanPrior(priors).ears
+    assert [ear.number for ear in ears] == [1, 0]
+    assert priors[1].listener and all(ear.network is priors[1].listener.network for ear in ears)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("seconds", "files"), [(0.0, 0), (5.5, 5)])
+def test_no_more_is_kept_than_was_asked_for(data: Path, settings: PriorSettings, seconds: float, files: int) -> None:
+    folder = train_prior(data, settings=replace(settings, steps=1, kept=seconds))
+    assert len(list(folder.glob("sounds/*.flac"))) == files and (folder / "sounds").exists() == bool(files)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_prior_of_one_long_recording_is_heard_by_later_ones(
+    data: Path, settings: PriorSettings, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 30 * 16000), 16000)
+    train_prior([tmp_path / "hiss.wav"], settings=replace(settings, steps=1))
+    later = train_prior(data, settings=replace(settings, steps=1))
+    assert read_card(later).config["hears"] == ["hits", "hiss"]
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_seconds_to_keep_are_a_number(wrong: float) -> None:
+    with pytest.raises(GansepError, match="seconds of sound to keep must be 0 or more, got"):
+        PriorSettings(kept=wrong)
 
 
 def test_bad_input_leaves_nothing(data: Path, settings: PriorSettings, tmp_path: Path) -> None:

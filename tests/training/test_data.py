@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gansep.audio import write
-from gansep.training.data import Augmentation, Clips, coloured_noise, draw, draw_interference, load_clips
+from gansep.training.data import Augmentation, Clips, coloured_noise, draw, excerpts, load_clips, noise_clips
 from gansep.types import DataError
 
 RATE, SEGMENT = 8000, 4096
@@ -113,20 +113,60 @@ def test_joined_clips_are_those_of_all_in_their_order() -> None:
     assert both.sha256 == hashlib.sha256(b"12").hexdigest() != Clips.joined([second, first]).sha256
 
 
+# Excerpts
+
+
+def loud_ones() -> Clips:
+    """Noise without a quiet sample, 10, 1, 4, 1 and 10 s of it, each amid silence of its own length."""
+    seconds = (10, 1, 4, 1, 10)
+    waves = [0.5 + 0.5 * torch.rand(size * RATE, generator=seeded(number)) for number, size in enumerate(seconds)]
+    return clips_of(*(torch.cat([0 * wave, wave, 0 * wave]) for wave in waves))
+
+
+def holds(whole: Tensor, part: Tensor) -> bool:
+    starts = (whole[: len(whole) - len(part) + 1] == part[0]).nonzero()[:, 0].tolist()
+    return any(torch.equal(whole[start : start + len(part)], part) for start in starts)
+
+
+@pytest.mark.parametrize("seconds", [3.5, 8.0, 100.0])
+def test_excerpts_are_parts_of_recordings_until_there_are_enough(seconds: float) -> None:
+    clips = loud_ones()
+    waves = excerpts(clips, seconds, longest=3.0)
+    whole = min(seconds, 26)
+    assert whole - 3 < sum(map(len, waves)) / RATE <= whole
+    numbers = [[holds(one, (wave * 32767).round()) for one in clips.waves].index(True) for wave in waves]
+    assert numbers == sorted(numbers) and all(len(wave) <= 3 * RATE for wave in waves)
+    assert all(map(torch.equal, waves, excerpts(loud_ones(), seconds, longest=3.0)))
+    if seconds == 100:
+        sounding = [wave[len(wave) // 3 : len(wave) // 3 * 2] for wave in clips.waves]
+        assert torch.equal(torch.cat(waves), torch.cat(sounding).float() / 32767)
+
+
+def test_no_excerpt_is_a_pause() -> None:
+    """Of a recording with 18 of its 20 seconds silent."""
+    sound = torch.rand(RATE, generator=seeded()) + 0.5
+    waves = excerpts(clips_of(torch.cat([sound, torch.zeros(18 * RATE), sound])), 90.0)
+    assert len(waves) == 2 and all(wave.abs().max() > 0.3 for wave in waves)
+
+
+def test_no_seconds_no_excerpts() -> None:
+    assert excerpts(loud_ones(), 0.0) == []
+
+
 # Drawing
 
 
-def noise_clips() -> Clips:
+def two_noises() -> Clips:
     return clips_of(torch.randn(30_000, generator=seeded(1)), torch.randn(3_000, generator=seeded(2)))
 
 
 @pytest.mark.parametrize("augment", [Augmentation(), PLAIN, SHIFTED])
 def test_windows_have_their_peak_at_one_and_repeat_with_their_seed(augment: Augmentation) -> None:
-    windows = draw(noise_clips(), 20, SEGMENT, seeded(), augment)
+    windows = draw(two_noises(), 20, SEGMENT, seeded(), augment)
     assert windows.shape == (20, SEGMENT)
     assert torch.allclose(windows.abs().amax(-1), torch.ones(20))
-    assert torch.equal(windows, draw(noise_clips(), 20, SEGMENT, seeded(), augment))
-    assert not torch.equal(windows, draw(noise_clips(), 20, SEGMENT, seeded(1), augment))
+    assert torch.equal(windows, draw(two_noises(), 20, SEGMENT, seeded(), augment))
+    assert not torch.equal(windows, draw(two_noises(), 20, SEGMENT, seeded(1), augment))
 
 
 def test_no_window_is_silent_although_most_of_the_file_is() -> None:
@@ -203,6 +243,32 @@ def test_the_equaliser_stays_within_its_decibels() -> None:
     assert 8 < balance.abs().max() < 12.5 and abs(float(balance.mean())) < 1  # +6 dB here, -6 dB there at most
 
 
+def click() -> Clips:
+    """One sample at full scale, amid silence."""
+    wave = torch.zeros(2_000)
+    wave[700] = 1.0
+    return clips_of(wave)
+
+
+def test_a_room_lets_a_sound_fade_by_60_db_in_a_tenth_of_a_second_to_one() -> None:
+    windows = draw(click(), 100, SEGMENT, seeded(), replace(PLAIN, room=1.0))
+    assert windows[:, :700].abs().max() < 1e-5 and torch.equal(windows[:, 700], torch.ones(100))
+    after = windows[:, 701:]
+    assert after[:, : RATE // 200 - 1].abs().max() < 1e-5  # the first walls are 5 ms off
+    energy = after.square().sum(1)  # of the click's, which is 1
+    assert energy.min() > 0.005 and energy.max() < 1.01 and energy.log10().std() > 0.4
+    blocks = after[:, 40:840].unflatten(1, (2, 400)).square().sum(2).log10()  # two times 50 ms
+    slope = 10 * blocks.diff(dim=1)[:, 0] / 0.05  # dB a second
+    assert -660 < slope.min() < -300 and -100 < slope.max() < -40
+
+
+def test_rooms_leave_the_other_draws_as_they_were() -> None:
+    assert Augmentation().room == 0
+    dry, some = (draw(two_noises(), 200, SEGMENT, seeded(), replace(SHIFTED, room=room)) for room in (0.0, 0.5))
+    same = (dry == some).all(1)
+    assert 0.4 < float(same.float().mean()) < 0.6
+
+
 # What else sounds
 
 
@@ -225,21 +291,11 @@ def test_coloured_noise_falls_by_0_to_9_db_an_octave() -> None:
     assert torch.equal(noise, coloured_noise(400, 8192, seeded()))
 
 
-def test_interference_is_other_sources_and_some_noise() -> None:
-    high, low = clips_of(tone(4, frequency=3_000)[0]), clips_of(tone(4, frequency=300)[0])
-    sounds = draw_interference([high, low], 200, SEGMENT, seeded())
-    assert sounds.shape == (200, SEGMENT)
-    assert torch.allclose(sounds.abs().amax(-1), torch.ones(200))
-    power = torch.fft.rfft(sounds * torch.hann_window(SEGMENT)).abs().square()
-    frequency = torch.arange(power.shape[-1]) * RATE / SEGMENT
-    share = [power[:, (frequency / f).log2().abs() < 0.25].sum(-1) / power.sum(-1) for f in (3_000, 300)]
-    assert (share[0] > 0.99).sum() > 40 and (share[1] > 0.99).sum() > 40
-    assert ((share[0] > 0.05) & (share[1] > 0.05)).sum() > 10  # sums of two
-    assert 10 < (share[0] + share[1] < 0.9).sum() < 70  # one in eight is noise, and so are some of the sums
-    assert torch.equal(sounds, draw_interference([high, low], 200, SEGMENT, seeded()))
-
-
-def test_without_other_sources_interference_is_noise() -> None:
-    sounds = draw_interference([], 100, 8192, seeded())
-    assert torch.allclose(sounds.abs().amax(-1), torch.ones(100))
-    assert slopes(sounds).max() < 0.6 and slopes(sounds).min() > -9.6
+def test_a_minute_of_noise_stands_for_recordings() -> None:
+    clips = noise_clips(RATE)
+    assert (clips.seconds, clips.sample_rate) == (60, RATE)
+    assert all(map(torch.equal, clips.waves, noise_clips(RATE).waves))
+    slope = slopes(torch.stack([wave[:8192].float() for wave in clips.waves]))
+    assert slope.min() < -6 and slope.max() > -3
+    windows = draw(clips, 20, SEGMENT, seeded(), Augmentation())
+    assert torch.allclose(windows.abs().amax(-1), torch.ones(20))

@@ -15,12 +15,13 @@ from torch import Tensor
 from gansep.losses import adversarial, multi_resolution_spectral
 from gansep.nets import spectrogram
 from gansep.nets.sound import griffin_lim
+from gansep.nets.spectral import NetConfig
 from gansep.nets.spectrogram import SpectralGenerator, levels_of
 from gansep.nets.wavegan import Critic, Encoder, Generator, PriorConfig
-from gansep.training.data import Augmentation, Clips
+from gansep.training.data import Augmentation, Clips, noise_clips
 from gansep.training.loop import Schedule, train
 from gansep.training.objectives import OBJECTIVES
-from gansep.training.prior import UNTOLD, PriorTraining
+from gansep.training.prior import UNTOLD, PriorTraining, draw_rest
 
 MakeTraining = Callable[..., PriorTraining]
 
@@ -157,29 +158,52 @@ def test_the_distance_to_the_box_is_zero_for_uniform_latents(make_training: Make
     assert float(distance(uniform.sign())) > 0.03  # at the corners
 
 
+def test_the_rest_is_one_or_two_others_at_up_to_9_db_either_way() -> None:
+    others = [tone(300), tone(1000), tone(4000)]
+    rest = draw_rest(others, 300, 4096, torch.Generator().manual_seed(0))
+    assert rest.shape == (300, 3, 4096)
+    sounding = rest.abs().amax(2) > 0
+    assert set(sounding.sum(1).tolist()) == {1, 2}
+    assert float((sounding.sum(1) == 1).float().mean()) == pytest.approx(0.35, abs=0.08)
+    assert sounding.sum(0).min() > 100  # all alike
+    level = 20 * rest.sum(1).abs().amax(1).log10()
+    assert -9.01 < level.min() < -8 and 8 < level.max() < 9.01
+    for number, hertz in enumerate((300, 1000, 4000)):
+        heard = centroids(rest[sounding[:, number], number])
+        assert (heard / hertz).log2().abs().median() < 0.3
+    assert draw_rest(others[:1], 8, 4096, torch.Generator().manual_seed(0)).abs().amax(2).min() > 0.3
+
+
 def test_mixtures_are_what_is_said_of_them(make_training: MakeTraining) -> None:
+    """Parts of the source and of every other one; one in ten lacks the source and one in eight all others."""
     training = make_training("default")
-    source = torch.ones(400, training.config.segment)
-    training.others = []
-    mixed = training._mix(source)
-    mixture, gain, present = mixed.parts.sum(1), mixed.gain, mixed.present
-    assert (present == 1).all()
-    assert gain.min() >= 10 ** (-9 / 20) and gain.max() <= 10 ** (9 / 20)
-    decibels = 20 * gain.log10()
-    assert abs(float(decibels.mean())) < 1 and float(decibels.std()) == pytest.approx(18 / 12**0.5, rel=0.1)
-    rest = (mixture - gain[:, None]).abs().amax(-1)  # noise of peak 1 at its own level
-    assert float((rest < 0.01).float().mean()) == pytest.approx(0.125, abs=0.05)  # one in eight is clean
+    training.others = [noise_clips(16_000), tone(1000)]
+    mixed = training._mix(torch.ones(400, training.config.segment))
+    parts, gain, there = mixed.parts, mixed.gain, mixed.present == 1
+    assert parts.shape == (400, 3, training.config.segment)
+    assert torch.equal(parts[:, 0], (gain * there)[:, None].expand_as(parts[:, 0]))
+    assert 0.05 < float((mixed.present == 0).float().mean()) < 0.16 and ((mixed.present == 0) | there).all()
+    decibels = 20 * gain[there].log10()
+    assert decibels.abs().max() <= 9.001 and abs(float(decibels.mean())) < 1
+    assert float(decibels.std()) == pytest.approx(18 / 12**0.5, rel=0.1)
+    rest = parts[:, 1:].sum(1).abs().amax(-1)
+    assert float((rest < 0.01).float().mean()) == pytest.approx(0.125, abs=0.05)
+    assert (20 * rest[rest >= 0.01].log10()).abs().max() < 9.01
+    torch.testing.assert_close(gain[~there], 0.01 * rest[~there])  # as good as nothing
 
 
-def test_with_other_sources_one_mixture_in_ten_lacks_the_source(make_training: MakeTraining) -> None:
-    training = make_training("default")
-    source = torch.full((400, training.config.segment), 100.0)  # far above any interference
-    mixed = training._mix(source)
-    mixture, gain, present = mixed.parts.sum(1), mixed.gain, mixed.present
-    assert 0.05 < float((present == 0).float().mean()) < 0.16
-    absent = present == 0
-    assert mixture[absent].abs().max() < 4 and mixture[~absent].abs().amax(-1).min() > 20
-    assert gain[absent].max() < 0.1 < gain[~absent].min()
+def test_a_listener_of_the_source_and_all_others_is_trained(make_training: MakeTraining) -> None:
+    plain = make_training("default")
+    ears = NetConfig(outputs=6, width=16, depth=1, n_fft=256, hop=128)
+    config = replace(plain.config, listener=ears, hears=("own", "noise", "tone"))
+    others = [noise_clips(16_000), tone(1000)]
+    training = PriorTraining(plain.clips, others, config, plain.objective)
+    before = weights_of(training)
+    losses = training.step(1)
+    assert moved(training, before) == {"generator", "encoder", "listener"} and {"snr", "presence"} <= set(losses)
+    training.calibrate(batches=4)
+    assert training.average["listener.certainty"].shape == (3, 5)
+    assert training.average["listener.certainty"].any(1).all()
 
 
 # Health
@@ -276,7 +300,7 @@ def told(*sounds: Clips, domain: str = "waveform", names: str = "abc", dim: int 
         dim=dim, latent=8, width=16, variational=True, domain=domain, classes=tuple(names[: len(sounds)])
     )
     goal = replace(OBJECTIVES["vae"], **{"batch": 4, **changes})  # type: ignore[arg-type]
-    return PriorTraining(sounds, [], config, goal, Augmentation(tilt_db=0.0))
+    return PriorTraining(sounds, [noise_clips(16_000)], config, goal, Augmentation(tilt_db=0.0))
 
 
 def centroids(waves: Tensor) -> Tensor:
