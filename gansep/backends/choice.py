@@ -12,6 +12,7 @@ The cost grows with the number of priors, not with the number of sets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gansep.library import Prior
 
 BATCH = 16  # windows heard at a time
+SUREST = 0.25  # share of the windows in which a source must be heard; chosen on dev
 FLOOR = 0.3  # magnitudes about 10 dB below a window's RMS magnitude count as nothing; chosen on dev
 
 
@@ -85,9 +87,10 @@ def choose(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
 
 @torch.no_grad()
 def _surest(priors: Sequence[Prior], windows: Tensor, count: int) -> Choice:
-    """The priors whose listeners are surest, by the mean of their probabilities over windows."""
+    """The priors whose listeners are surest, each in the windows where it is: it need not sound in all of them."""
     ears = [prior.listener for prior in priors if prior.listener]
-    sure = torch.cat([certainty(ears, listen(ears, few)).sigmoid() for few in windows.split(BATCH)]).mean(0)
+    odds = torch.cat([certainty(ears, listen(ears, few)) for few in windows.split(BATCH)])  # [B, S]
+    sure = odds.topk(math.ceil(SUREST * len(odds)), 0).values.mean(0).sigmoid()
     scores = {prior.name: round(float(one), 6) for prior, one in zip(priors, sure, strict=True)}
     chosen = sorted(scores, key=scores.__getitem__, reverse=True)[:count]
     return Choice(

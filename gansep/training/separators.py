@@ -13,6 +13,7 @@ from torch import Tensor
 from gansep.dsp.stft import stft
 from gansep.library import (
     Card,
+    Found,
     find_model,
     load_listener,
     load_weights,
@@ -277,10 +278,13 @@ class Training:
             task, clips, settings.mixing, settings.augment, settings.batch, settings.rate, settings.seed, settings.steps
         )
         card = Card(name, dict(self.words), rate, None, sources, kind=self.kind, level=self.level)
+        begun: dict[str, str] = {}
         if settings.init_from:
-            training.start_from(self._finished_weights(task, card, settings.init_from))
+            found = find_model(settings.init_from, self.kind, settings.library)
+            training.start_from(self._finished_weights(task, card, found))
+            begun = {"begun_with": f"{found.reference}, {found.card.sha256}"}
         others = [*self._held_out(held_out, tuple(paths)), *made] if held_out else []
-        keep = _Keeper(folder, card, training, settings, self.provenance, others)
+        keep = _Keeper(folder, card, training, settings, self.provenance, others, begun)
         for source, one in zip(paths, clips, strict=False):
             say(describe(source, one))
         return run_training(training, schedule, folder, keep, resume, say)
@@ -290,8 +294,7 @@ class Training:
             raise DataError(f"expected held-out sounds of {', '.join(sources)}, got those of {', '.join(sounds)}")
         return [load_clips(as_list(sounds[source]), self.rate) for source in sources]
 
-    def _finished_weights(self, task: Task, card: Card, reference: str) -> dict[str, Tensor]:
-        found = find_model(reference, self.kind, self.settings.library)
+    def _finished_weights(self, task: Task, card: Card, found: Found) -> dict[str, Tensor]:
         weights, own = load_weights(found), task.network.state_dict()
         wanted = {"sources": list(card.sources)} | task.network.config.to_json() | dict(card.config)  # type: ignore[union-attr]
         theirs = {"sources": list(found.card.sources)} | dict(found.card.config)
@@ -346,6 +349,7 @@ class _Keeper:
     settings: SeparatorSettings
     provenance: Provenance
     held_out: Sequence[Clips]
+    begun_with: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.folder / "training", self.card.sample_rate)
@@ -375,7 +379,9 @@ class _Keeper:
                     "minutes": round(run.seconds / 60, 1),
                     "seconds_of_sound": [round(one.seconds) for one in training.clips],
                     "mixing": repr(self.settings.mixing),
-                },
+                    "augment": repr(self.settings.augment),
+                }
+                | self.begun_with,
             ),
             half=True,
         )
