@@ -30,12 +30,13 @@ from gansep.nets.sound import SoundConfig
 from gansep.nets.spectral import NetConfig
 from gansep.nets.wavegan import PriorConfig
 from gansep.research.sources import group, split_files
-from gansep.training.api import PriorSettings, Provenance, keep_sounds, train_prior
+from gansep.training.api import PriorSettings, Provenance, train_prior
 from gansep.training.autoencoder import train_conditional, train_denoiser
 from gansep.training.data import Augmentation, load_clips
 from gansep.training.loop import Progress
 from gansep.training.mixing import Mixing
 from gansep.training.nmf import DictionarySettings, train_dictionary
+from gansep.training.others import keep_sounds
 from gansep.training.separators import SeparatorSettings, calibrate_listener, train_listeners, train_mask
 
 CC_BY = "CC BY 4.0"

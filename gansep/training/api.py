@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gansep.audio import write
 from gansep.dsp.stft import stft
 from gansep.library import (
-    SOUNDS,
     Card,
-    Found,
-    Prior,
     find_model,
     find_models,
     load_listener,
@@ -34,20 +28,18 @@ from gansep.nets.precision import pick_device
 from gansep.nets.spectral import feature, statistics
 from gansep.nets.spectrogram import SpectralGenerator
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig, draw_latents
-from gansep.training.data import Augmentation, Clips, draw, excerpts, load_clips, noise_clips
+from gansep.training.data import Augmentation, Clips, draw, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
 from gansep.training.objectives import OBJECTIVES, Objective
+from gansep.training.others import Sets, find_others, keep_sounds
 from gansep.training.prior import PriorTraining, draw_rest
 from gansep.training.session import Paths, Say, as_list, claim, curve_of, describe, hear, name_of, run_training
-from gansep.types import DataError, GansepError, ModelError
+from gansep.types import GansepError, ModelError
 
 LEVEL = "windows scaled to a peak of 1; loudness is the gain's job"
-BANK = 256  # sounds drawn from each installed prior where they stand for the rest of a mixture
 COMMON = "listener/common"  # what new listeners begin with
 HELD_OUT = 64  # windows that the figures of a card are measured on
-
-Sets = str | Path | Sequence[str | Path | Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -176,7 +168,9 @@ def train_prior(
     claim(folder, resume)
     begin = _finished_weights(settings) if settings.init_from else {}
     clips = [hear(paths, settings.config.sample_rate, say) for paths in parts]
-    others = _interference(interference, name, settings)
+    others = {}
+    if settings.goal.reconstruct:  # from mixtures
+        others = find_others(interference, name, settings.config.sample_rate, settings.library)
     provenance = replace(provenance, interference=provenance.interference or ", ".join(others))
     if settings.listens:
         config, ears = _listener(Clips.joined(clips), others, settings, say, name)
@@ -265,62 +259,6 @@ def _known(settings: PriorSettings) -> Ear | None:
     ears += [Ear(load_listener(one), hears=one.card.sources) for one in shared[:1]]
     fits = (ear for ear in ears if ear and ear.network.config.sample_rate == settings.config.sample_rate)
     return next(fits, None)
-
-
-def _interference(sets: Sets | None, name: str, settings: PriorSettings) -> dict[str, Clips]:
-    """What the source's mixtures are made with, by name; nothing where an objective has no mixtures."""
-    rate = settings.config.sample_rate
-    if not OBJECTIVES[settings.objective].reconstruct:
-        return {}
-    found: dict[str, Clips] = {}
-    if sets is not None:
-        folders = [as_list(one) for one in ([sets] if isinstance(sets, str | Path) else sets)]
-        for paths in folders:
-            found[_unlike(name_of(paths), (name, *found))] = load_clips(paths, rate)
-    else:
-        for one in find_models(settings.library, "gan"):
-            if not one.shadowed and one.name != name and (sounds := _sounds_of(one, rate)):
-                found[one.name] = sounds
-    return found or {_unlike("coloured noise", (name,)): noise_clips(rate)}
-
-
-def _unlike(name: str, taken: Sequence[str]) -> str:
-    """The name, with a number where it is taken."""
-    names = (f"{name} {number}" if number > 1 else name for number in count(1))
-    return next(one for one in names if one not in taken)
-
-
-def _sounds_of(found: Found, rate: int) -> Clips | None:
-    """What stands for a prior where others are trained: sounds it keeps, else samples, or nothing if it is broken."""
-    with suppress(DataError):  # none are kept, or too few
-        return load_clips([found.folder / SOUNDS], rate)
-    try:
-        prior = load_prior(found)
-    except ModelError:
-        return None
-    return _bank(prior) if prior.sample_rate == rate else None
-
-
-def _bank(prior: Prior) -> Clips:
-    """Samples of a prior, as if they were files."""
-    waves = prior.sample(BANK, seed=0)
-    waves = (waves / waves.abs().amax(-1, keepdim=True).clamp_min(1e-6) * 32767).round().to(torch.int16)
-    return Clips(tuple(waves), ((0, waves.shape[1]),) * BANK, prior.sample_rate, prior.card.sha256, ())
-
-
-def keep_sounds(folder: Path, clips: Clips, seconds: float) -> None:
-    """Put excerpts of a prior's sounds into its model folder, unless there are some, as 16-bit FLAC.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    waves = [] if (folder / SOUNDS).exists() else excerpts(clips, seconds)
-    if not waves:
-        return
-    unfinished = folder / f".{SOUNDS}"
-    for number, wave in enumerate(waves):
-        write(unfinished / f"{number:03d}.flac", wave[None], clips.sample_rate, subtype="PCM_16")
-    unfinished.rename(folder / SOUNDS)
 
 
 @dataclass
