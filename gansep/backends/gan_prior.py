@@ -65,6 +65,7 @@ class Recipe:
 
 SIZES = 1024, 256  # window and hop of the masks that generators' powers make
 FAINT = 1e-3  # of the mixture's mean power: what a generator plays below it says nothing of a point
+OPTIMISM = 1.9  # error of listeners' masks over what they expect, the median on dev (scripts/confidence.py)
 LOST = 0.1  # share of a window that is explained, below which nothing is known of it
 SILENT = 1e-6  # peak of a window with nothing to separate, -120 dB of full scale
 
@@ -146,7 +147,7 @@ class GanPrior:
         failed = (found.stats["explained"] < LOST) & (mixture.abs().amax(-1) >= SILENT)
         share = torch.full_like(found.waves[:, :, 0], 1 / len(self.sources))  # [B, S]
         equal = {"sure": share.square(), "unsure": share * (1 - share)}
-        energy = (found.stats["sure"] + found.stats["unsure"]).sum(1, keepdim=True)  # all, as masks sum to 1
+        energy = (found.stats["sure"] + found.stats["unsure"]).sum(1, keepdim=True)  # about all, as masks sum to 1
         stats = {name: torch.where(failed[:, None], part * energy, found.stats[name]) for name, part in equal.items()}
         waves = torch.where(failed[:, None, None], share[..., None] * mixture[:, None], found.waves)
         return replace(found, waves=waves, stats=dict(found.stats) | stats | {"failed": failed})
@@ -161,7 +162,7 @@ class GanPrior:
                     found = self._searched(mixture, masked(heard, masks, mixture.shape[1]))
                 stats = dict(found.stats)
                 masks = compete(heard.odds + self.recipe.trust * self._played(found.waves, heard))
-            stats = stats | _sureness(masks, heard.spectrum) | {"explained": claimed(heard)}
+            stats = stats | _sureness(masks, heard.spectrum, OPTIMISM) | {"explained": claimed(heard)}
             return Estimates(masked(heard, masks, mixture.shape[1]), self.sources, stats)
 
     def _played(self, waves: Tensor, heard: Heard) -> Tensor:
@@ -241,9 +242,9 @@ def masked(heard: Heard, masks: Tensor, length: int) -> Tensor:
     return istft(apply_mask(masks, heard.spectrum), length, *heard.sizes)
 
 
-def _sureness(masks: Tensor, spectrum: Tensor) -> dict[str, Tensor]:
+def _sureness(masks: Tensor, spectrum: Tensor, optimism: float = 1.0) -> dict[str, Tensor]:
     sure, unsure = expected_energy(masks, spectrum)
-    return {"sure": sure, "unsure": unsure}
+    return {"sure": sure, "unsure": optimism * unsure}
 
 
 def claimed(heard: Heard) -> Tensor:

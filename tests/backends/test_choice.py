@@ -184,21 +184,22 @@ def test_a_shared_network_is_asked_once_a_batch_of_windows_and_others_each_once(
     assert shared.asked == own.asked == [16, 5]
 
 
-def test_listeners_learn_from_every_window(priors: list[Prior]) -> None:
-    """Their mean probability counts: very sure of one window in three is less than rather sure of all."""
+@pytest.mark.parametrize(("windows", "surest"), [(1, 0.0), (2, 9.0), (8, 9.0)])
+def test_a_source_must_be_heard_in_a_quarter_of_the_windows(priors: list[Prior], windows: int, surest: float) -> None:
+    """Of eight; in the others its listener is sure that it is not there."""
 
     class Once(Certain):
         def forward(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
             odds, presence = super().forward(spectrum)
-            presence[:, 0] += torch.tensor([9.0, -9.0, -9.0])[:, None]
+            presence[:, 0] += torch.where(torch.arange(8) < windows, 9.0, -9.0)[:, None]
             return odds, presence
 
     shared = Once(0.0, 0.0)
     shared.certainty[0, 3] = 1.0  # weighs presence
     heard = [replace(one, listener=Ear(shared, number)) for number, one in enumerate(priors[:2])]
-    choice = choose(heard, mix(priors, low=0.5), 1)
-    assert list(choice.scores.values()) == pytest.approx([1 / 3, 0.5], abs=1e-3)
-    assert [one.name for one in choice.priors] == ["middle"]
+    choice = choose(heard, mix(priors, low=0.5)[:1].repeat(8, 1), 1)
+    expected = float(torch.tensor(surest).sigmoid())
+    assert list(choice.scores.values()) == pytest.approx([expected, 0.5], abs=1e-3)
 
 
 def test_where_one_has_no_listener_all_are_judged_by_what_they_play(priors: list[Prior]) -> None:
