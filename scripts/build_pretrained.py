@@ -1,6 +1,6 @@
 """Train the models in pretrained/ from the recordings they were made of.
 
-    python scripts/build_pretrained.py --data DATA drums piano digits speech noise
+    python scripts/build_pretrained.py --data DATA drums piano digits speech noise guitar
     python scripts/build_pretrained.py --data DATA --kind listener
     python scripts/build_pretrained.py --data DATA --kind sounds
     python scripts/build_pretrained.py --data DATA --kind nmf drums piano digits

@@ -2,9 +2,9 @@
 
     python scripts/transfer.py --data DATA --library DIR
 
-DATA holds ``<class>/train`` and ``<class>/valid``, and ``digits_sc/valid``; DIR the priors of all five sources. A line
-is a case of ``wild`` mixtures, a column a back end as ``gansep compare`` has it: mean SI-SDR improvement in dB [95 %
-bootstrap interval by speakers, kits and pieces], a dash where nothing fits.
+DATA holds ``<class>/train`` and ``<class>/valid``, and ``digits_sc/valid``; DIR the priors of digits, drums, piano,
+speech and noise. A line is a case of ``wild`` mixtures, a column a back end as ``gansep compare`` has it: mean SI-SDR
+improvement in dB [95 % bootstrap interval by speakers, kits and pieces], a dash where nothing fits.
 
 0. As trained: pairs of digits, drums and piano, -6 to +6 dB each.
 1. The same recordings, -18 to +18 dB each; in training masks had up to 9 dB either way.

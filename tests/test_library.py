@@ -136,6 +136,19 @@ def test_weights_round_trip(tmp_path: Path, half: bool) -> None:
     assert sorted(file.name for file in (tmp_path / "m").iterdir()) == ["card.json", "weights.safetensors"]
 
 
+def test_what_half_cannot_hold_stays_whole(tmp_path: Path) -> None:
+    """A variance of 91838 came back as infinity."""
+    values = torch.tensor([1.0, 91838.0])
+    save_model(tmp_path, {"x": values, "y": values[:1]}, card(), half=True)
+    assert torch.equal(load_weights(find_model(tmp_path, None))["x"], values)
+
+
+def test_infinite_weights_are_refused(tmp_path: Path) -> None:
+    save_model(tmp_path, {"x": torch.tensor([1.0, torch.inf])}, card())
+    with pytest.raises(ModelError, match=r"weights.safetensors: x is not finite; get or train the model again"):
+        load_weights(find_model(tmp_path, None))
+
+
 def test_half_is_rounded_to_the_nearest(tmp_path: Path) -> None:
     values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     save_model(tmp_path, {"x": values}, card(), half=True)

@@ -128,7 +128,7 @@ class GanPrior:
         self.sample_rate, self.segment = priors[0].sample_rate, priors[0].segment
         self.cards = tuple(prior.card for prior in priors)
         ears = [prior.listener for prior in priors if prior.listener and recipe.listen]
-        self.ears = together(ears, self.sources) if len(ears) == len(priors) else []
+        self.ears = together(ears, [card.data_sha256 for card in self.cards]) if len(ears) == len(priors) else []
         self.refinement = Refinement(exponent=1.0) if self.ears else Refinement()
 
     def __call__(self, mixture: Tensor) -> Estimates:

@@ -163,7 +163,7 @@ def _ear(
     from gansep.nets.listener import Ear, Listener
 
     if isinstance(own, Listener):
-        return Ear(own, hears=config.hears or found.card.sources)
+        return Ear(own, hears=config.hears or found.card.sources, sounds=config.hears_sha256)
     if config.listener is None:
         return None
     beside = found.folder.resolve().parent.parent / "listener" / str(config.listener)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+HIGHEST = 65504  # of float16
+
+
 def save_model(folder: str | Path, weights: Mapping[str, Tensor], card: Card, *, half: bool = False) -> Card:
     """Write a model; both files are whole on the disk before either takes its place.
 
@@ -27,7 +30,7 @@ def save_model(folder: str | Path, weights: Mapping[str, Tensor], card: Card, *,
         folder: where; made if missing, other files in it are left alone.
         weights: tensors by name.
         card: its ``sha256`` is replaced.
-        half: store floating-point weights as float16.
+        half: store floating-point weights as float16, but for those that it cannot hold.
     Returns:
         The card as written.
     Raises:
@@ -57,7 +60,9 @@ def save_model(folder: str | Path, weights: Mapping[str, Tensor], card: Card, *,
 
 def _stored(value: Tensor, half: bool) -> Tensor:
     value = value.detach().cpu()
-    return (value.half() if half and value.is_floating_point() else value).clone().contiguous()
+    if half and value.is_floating_point() and value.abs().max() < HIGHEST:
+        value = value.half()
+    return value.clone().contiguous()
 
 
 def _write_through(path: Path, data: bytes) -> None:
@@ -90,6 +95,8 @@ def load_weights(found: Found, verify: bool = True) -> dict[str, Tensor]:
         weights = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:  # KeyError: a number type torch does not have
         raise ModelError(f"{path}: not a whole safetensors file; get or train the model again") from error
+    if wrong := [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise ModelError(f"{path}: {wrong[0]} is not finite; get or train the model again")
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
 
 

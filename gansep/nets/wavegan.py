@@ -41,6 +41,7 @@ class PriorConfig:
         listener: of the network that hears the source in a mixture (:mod:`gansep.nets.listener`); the name of a model
             of kind ``listener`` that hears it among others; ``None`` for none.
         hears: names of the sources that its own network hears, the prior's first; there may be others.
+        hears_sha256: of the recordings behind each.
     """
 
     dim: int = 32
@@ -53,9 +54,10 @@ class PriorConfig:
     classes: tuple[str, ...] = ()
     listener: NetConfig | str | None = None
     hears: tuple[str, ...] = ()
+    hears_sha256: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for what in ("classes", "hears"):
+        for what in ("classes", "hears", "hears_sha256"):
             names = tuple(getattr(self, what))
             if isinstance(getattr(self, what), str) or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"{what} must be a list of names, got {getattr(self, what)!r:.60}")
@@ -67,6 +69,8 @@ class PriorConfig:
             raise ValueError(f"the listener's sample_rate must be {self.sample_rate}, got {self.listener.sample_rate}")
         if self.hears and (not isinstance(self.listener, NetConfig) or self.listener.outputs != 2 * len(self.hears)):
             raise ValueError(f"a listener of {len(self.hears)} sources needs {2 * len(self.hears)} outputs")
+        if self.hears_sha256 and len(self.hears_sha256) != len(self.hears):
+            raise ValueError(f"hears_sha256 must be one for each of {len(self.hears)}, got {len(self.hears_sha256)}")
         if self.domain not in DOMAINS:
             raise ValueError(f"unknown domain {self.domain!r}; expected one of {', '.join(DOMAINS)}")
         if not self.variational and (self.domain != "waveform" or self.classes):

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from gansep.dsp.stft import stft
 from gansep.library import (
+    CARD,
+    SOUNDS,
     Card,
     find_model,
     find_models,
     load_listener,
     load_prior,
     load_weights,
+    read_card,
     save_model,
     writable_library,
 )
@@ -28,7 +31,7 @@ from gansep.nets.precision import pick_device
 from gansep.nets.spectral import feature, statistics
 from gansep.nets.spectrogram import SpectralGenerator
 from gansep.nets.wavegan import Encoder, Generator, PriorConfig, draw_latents
-from gansep.training.data import Augmentation, Clips, draw, load_clips
+from gansep.training.data import MIN_SECONDS, Augmentation, Clips, draw, load_clips
 from gansep.training.journal import Journal
 from gansep.training.loop import Progress, Run, Schedule, thin
 from gansep.training.objectives import OBJECTIVES, Objective
@@ -81,8 +84,8 @@ class PriorSettings:
             raise GansepError(f"unknown objective {self.objective!r}; expected one of {', '.join(OBJECTIVES)}")
         if (self.objective == "vae") != self.config.variational:
             raise GansepError("the objective vae is for a variational config, and no other is")
-        if not 0 <= self.kept < math.inf:
-            raise GansepError(f"seconds of sound to keep must be 0 or more, got {self.kept}")
+        if self.kept != 0 and not MIN_SECONDS <= self.kept < math.inf:
+            raise GansepError(f"seconds of sound to keep must be 0, or {MIN_SECONDS:.0f} or more, got {self.kept}")
         if not 0 <= (self.divergence or 0) < math.inf or (self.warm_up or 0) < 0:
             said = f"got {self.divergence} and {self.warm_up}"
             raise GansepError(f"the divergence's weight (beta) and its warm_up must not be negative, {said}")
@@ -170,7 +173,8 @@ def train_prior(
     clips = [hear(paths, settings.config.sample_rate, say) for paths in parts]
     others = {}
     if settings.goal.reconstruct:  # from mixtures
-        others = find_others(interference, name, settings.config.sample_rate, settings.library)
+        before = read_card(folder).extra.get("others") if resume and (folder / CARD).exists() else None
+        others = find_others(interference, name, settings.config.sample_rate, settings.library, before)
     provenance = replace(provenance, interference=provenance.interference or ", ".join(others))
     if settings.listens:
         config, ears = _listener(Clips.joined(clips), others, settings, say, name)
@@ -193,7 +197,10 @@ def train_prior(
     training.start_from(begin)
     for part, sounds in zip(settings.config.classes or (name,), clips, strict=True):
         say(describe(part, sounds))
-    return run_training(training, schedule, folder, _Keeper(folder, card, training, settings, provenance), resume, say)
+    if settings.kept:
+        say(f"for later priors {settings.kept:.0f} s of it are kept in {folder / SOUNDS} (--keep-sounds 0: none)")
+    keep = _Keeper(folder, card, training, settings, provenance, list(others))
+    return run_training(training, schedule, folder, keep, resume, say)
 
 
 def _with_classes(config: PriorConfig, classes: list[str], name: str | None) -> PriorConfig:
@@ -207,7 +214,7 @@ def _finished_weights(settings: PriorSettings) -> dict[str, Tensor]:
     """Weights of the prior to begin with, which must have the sizes of the one to be trained."""
     found = find_model(str(settings.init_from), settings.kind, settings.library)
     ours, theirs = settings.config.to_json(), replace(PriorConfig(), **found.card.config).to_json()
-    free = ("sample_rate", "listener", "hears")
+    free = ("sample_rate", "listener", "hears", "hears_sha256")
     wrong = [name for name in ours if name not in free and theirs.get(name) != ours[name]]
     if wrong:
         said = ", ".join(f"{name} is {theirs.get(name)}, wanted {ours[name]}" for name in wrong)
@@ -227,6 +234,7 @@ def _listener(
         ModelError: a damaged listener.
     """
     config, sets = settings.config, {name: clips, **others}
+    behind = tuple(one.sha256 for one in sets.values())
     random = torch.Generator().manual_seed(settings.seed)
     windows = [draw(one, HELD_OUT, config.segment, random, settings.augment) for one in sets.values()]
     if known := _known(settings):
@@ -239,15 +247,18 @@ def _listener(
 
         pairs = zip(sets, windows, strict=True)
         heads = [known.hears.index(one) if one in known.hears else nearest(sounds) for one, sounds in pairs]
+        if settings.init_from and name not in known.hears:
+            heads[0] = known.number
         say(f"the listener begins with one of {', '.join(known.hears)}, {name} as {known.hears[heads[0]]}")
         own = network.of(heads)
         weights = {f"listener.{key}": value for key, value in own.state_dict().items()}
-        return replace(config, listener=own.config, hears=tuple(sets)), weights
+        return replace(config, listener=own.config, hears=tuple(sets), hears_sha256=behind), weights
     rest = draw_rest(list(others.values()), HELD_OUT, config.segment, random).sum(1)
     sizes = replace(SIZES, sample_rate=config.sample_rate, outputs=MAPS * len(sets))
     magnitudes = stft(torch.cat([windows[0], windows[0] + rest]), sizes.n_fft, sizes.hop).abs()
     mean, std = statistics(feature(magnitudes, sizes.feature, sizes.floor))
-    return replace(config, listener=replace(sizes, mean=mean, std=std), hears=tuple(sets)), {}
+    sizes = replace(sizes, mean=mean, std=std)
+    return replace(config, listener=sizes, hears=tuple(sets), hears_sha256=behind), {}
 
 
 def _known(settings: PriorSettings) -> Ear | None:
@@ -270,6 +281,7 @@ class _Keeper:
     training: PriorTraining
     settings: PriorSettings
     provenance: Provenance
+    others: Sequence[str]
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.folder / "training", self.card.sample_rate)
@@ -305,6 +317,7 @@ class _Keeper:
                     "minutes": round(run.seconds / 60, 1),
                     "seconds_of_sound": round(training.clips.seconds),
                     "interference": words.interference,
+                    "others": self.others,
                     "interference_sha256": [other.sha256 for other in training.others],
                 },
             ),

@@ -43,6 +43,8 @@ class Clips:
     @classmethod
     def joined(cls, parts: Sequence[Clips]) -> Clips:
         """The sounds of several, one after another, all at one rate."""
+        if len(parts) == 1:
+            return parts[0]
         waves, active, skipped = (
             tuple(one for part in parts for one in getattr(part, name)) for name in ("waves", "active", "skipped")
         )
@@ -109,7 +111,7 @@ def excerpts(clips: Clips, seconds: float, longest: float = 3.0) -> list[Tensor]
     for number in torch.randperm(len(parts), generator=torch.Generator().manual_seed(0)).tolist():
         index, start, stop = parts[number]
         if stop - start > left:
-            break
+            continue
         wave = clips.waves[index][start:stop].float() / 32767
         if wave.abs().max() >= SILENT:
             chosen.append((number, wave))

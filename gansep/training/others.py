@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -13,20 +16,23 @@ from gansep.audio import write
 from gansep.library import SOUNDS, Found, Prior, find_models, load_prior
 from gansep.training.data import Clips, excerpts, load_clips, noise_clips
 from gansep.training.session import as_list, name_of
-from gansep.types import DataError, ModelError
+from gansep.types import DataError, ModelError, OutputError
 
 BANK = 256  # sounds drawn from an installed prior that keeps none
 
 Sets = str | Path | Sequence[str | Path | Sequence[Path]]
 
 
-def find_others(sets: Sets | None, name: str, sample_rate: int, library: Path | None) -> dict[str, Clips]:
+def find_others(
+    sets: Sets | None, name: str, sample_rate: int, library: Path | None, before: Sequence[str] | None = None
+) -> dict[str, Clips]:
     """Sounds beside those of the source, by name.
 
     Args:
         sets: folders, or lists of files; unless given, what the installed priors but the one of this ``name`` have.
             Coloured noise where there is nothing.
         library: the one given with ``--library``.
+        before: names of those that a training began with, which goes on: priors installed since do not count.
     Raises:
         DataError: no such path, no audio, too little sound.
     """
@@ -37,24 +43,32 @@ def find_others(sets: Sets | None, name: str, sample_rate: int, library: Path | 
             found[_unlike(name_of(paths), (name, *found))] = load_clips(paths, sample_rate)
     else:
         for one in find_models(library, "gan"):
-            if not one.shadowed and one.name != name and (sounds := _sounds_of(one, sample_rate)):
-                found[one.name] = sounds
+            counts = one.name != name and (before is None or one.name in before)
+            if counts and not one.shadowed and (sounds := _sounds_of(one, sample_rate)):
+                found[one.name] = replace(sounds, sha256=one.card.data_sha256 or sounds.sha256)  # what they stand for
     return found or {_unlike("coloured noise", (name,)): noise_clips(sample_rate)}
 
 
 def keep_sounds(folder: Path, clips: Clips, seconds: float) -> None:
-    """Put excerpts of a prior's sounds into its model folder, unless there are some, as 16-bit FLAC.
+    """Put excerpts of a prior's sounds into its model folder, unless there are some, as 16-bit FLAC; or take them away.
 
+    Args:
+        folder: of the model; made if missing. clips: of its source. seconds: of them, 0 for none.
     Raises:
         OutputError: the folder cannot be written.
     """
-    waves = [] if (folder / SOUNDS).exists() else excerpts(clips, seconds)
-    if not waves:
-        return
-    unfinished = folder / f".{SOUNDS}"
-    for number, wave in enumerate(waves):
-        write(unfinished / f"{number:03d}.flac", wave[None], clips.sample_rate, subtype="PCM_16")
-    unfinished.rename(folder / SOUNDS)
+    place = folder / SOUNDS
+    try:
+        if not seconds:
+            shutil.rmtree(place, ignore_errors=True)
+        elif not place.exists() and (waves := excerpts(clips, seconds)):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+                for number, wave in enumerate(waves):
+                    write(Path(scratch, SOUNDS, f"{number:03d}.flac"), wave[None], clips.sample_rate, subtype="PCM_16")
+                Path(scratch, SOUNDS).rename(place)
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written ({error.strerror}); check space and permissions") from error
 
 
 def _unlike(name: str, taken: Sequence[str]) -> str:

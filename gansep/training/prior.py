@@ -78,7 +78,7 @@ class PriorTraining:
             raise ValueError(f"expected sounds of {max(1, len(self.config.classes))} classes, got {len(self.parts)}")
         if self.objective.reconstruct and not self.others:
             raise ValueError("mixtures need sounds of others beside the source's, got none")
-        self.clips = self.parts[0] if len(self.parts) == 1 else Clips.joined(self.parts)
+        self.clips = Clips.joined(self.parts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.nets = nn.ModuleDict({"generator": make_generator(self.config), "critic": Critic(self.config)})

@@ -291,8 +291,11 @@ def test_masks_are_what_listeners_hear(priors: list[Prior], mixture: Tensor, ton
 def test_priors_are_heard_by_one_network_that_hears_them_all(priors: list[Prior], tones: Tensor) -> None:
     """The second prior's own knows both, the other way round; the first one's would swap them."""
     wrong, both = Says(BANDS[1:]), Says(BANDS.flip(0))
-    ears = Ear(wrong, 0, ("tone",)), Ear(both, 0, ("hiss", "tone"))
-    some = [replace(prior, listener=ear) for prior, ear in zip(priors, ears, strict=True)]
+    ears = Ear(wrong, 0, ("tone",), ("t",)), Ear(both, 0, ("hiss", "tone"), ("h", "t"))
+    some = [
+        replace(prior, listener=ear, card=replace(prior.card, data_sha256=sha256))
+        for prior, ear, sha256 in zip(priors, ears, "th", strict=True)
+    ]
     separator = GanPrior(some, steps(0, trust=0.0))
     assert [(ear.network, ear.number) for ear in separator.ears] == [(both, 1), (both, 0)]
     expected = GanPrior(listening(priors, BANDS), steps(0, trust=0.0))(tones.sum(0, keepdim=True))

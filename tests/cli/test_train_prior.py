@@ -255,7 +255,7 @@ def test_silent_and_broken_files_are_named(train: Train, data: Path, capsys: Cap
         (["--data", "hits", "--kind", "nmf", "--minutes", "1"], "--minutes belongs to --kind gan, not to nmf"),
         (["--data", "hits", "--kind", "nmf", "--steps", "5"], "--steps belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--objective", "default"], "--objective belongs to --kind gan"),
-        (["--data", "hits", "--keep-sounds", "-1"], "seconds of sound to keep must be 0 or more, got -1.0"),
+        (["--data", "hits", "--keep-sounds", "-1"], "seconds of sound to keep must be 0, or 5 or more, got -1.0"),
         (["--data", "hits", "--kind", "nmf", "--keep-sounds", "5"], "--keep-sounds belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--resume"], "--resume belongs to --kind gan"),
         (["--data", "hits", "--kind", "nmf", "--dim", "32"], "--dim belongs to --kind gan"),

@@ -130,12 +130,16 @@ def test_odds_of_other_sizes_are_carried_to_the_same_hertz_and_seconds(n_fft: in
 
 def test_sources_that_one_network_hears_are_heard_together() -> None:
     first, second = random_listener(3), random_listener(2)
-    tone, hiss = Ear(first, 2, ("bell", "hiss", "tone")), Ear(second, 0, ("hiss", "bird"))
-    assert together([hiss, tone], ["hiss", "tone"]) == [replace(tone, number=1), tone]
-    assert together([tone, hiss], ["tone", "hiss"]) == [tone, replace(tone, number=1)]  # as they are named
+    names = ("bell", "hiss", "tone"), ("hiss", "bird")
+    tone, hiss = Ear(first, 2, names[0], ("1", "2", "3")), Ear(second, 0, names[1], ("2", "4"))
+    assert together([hiss, tone], ["2", "3"]) == [replace(tone, number=1), tone]
+    assert together([tone, hiss], ["3", "2"]) == [tone, replace(tone, number=1)]  # as they are named
+    assert together([tone, hiss], ["3", "5"]) == [tone, hiss]  # another hiss than the first one heard
     bird = replace(hiss, number=1)
-    assert together([bird, tone], ["bird", "tone"]) == [bird, tone]  # no network hears both: each its own
-    assert together([Ear(first, 2), Ear(first, 1)], ["tone", "hiss"]) == [Ear(first, 2), Ear(first, 1)]  # no names
+    assert together([bird, tone], ["4", "3"]) == [bird, tone]  # no network hears both: each its own
+    assert together([tone, hiss], ["2", "2"]) == [tone, hiss]  # nobody could tell them apart
+    untold = replace(tone, sounds=("", "", "")), replace(hiss, sounds=())
+    assert together(untold, ["", ""]) == list(untold)
 
 
 # How sure they may be

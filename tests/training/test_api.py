@@ -73,7 +73,11 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
     card = read_card(folder)
     assert (card.name, card.kind, card.sources) == ("hits", "gan", ("hits",))
     config = PriorConfig(**card.config)
-    assert (card.sample_rate, card.segment, replace(config, listener=None, hears=())) == (16000, 16384, TINY)
+    assert (card.sample_rate, card.segment, replace(config, listener=None, hears=(), hears_sha256=())) == (
+        16000,
+        16384,
+        TINY,
+    )
     assert config.hears == ("hits", "coloured noise") and isinstance(config.listener, NetConfig)
     assert replace(config.listener, mean=(), std=()) == replace(EARS, outputs=4)
     assert (card.data, card.data_licence, card.licence) == (words.data, "CC0-1.0", "MIT")
@@ -92,7 +96,8 @@ def test_a_prior_and_its_card(data: Path, settings: PriorSettings) -> None:
     assert [event.step for event in steps] == [1, 2, 3, 4]
     assert steps[-1].left == 0 < steps[0].left
     lines = [event for event in events if isinstance(event, str)]
-    assert lines[:2] == ["hits: 6 s of sound in 6 files", f"the model goes to {folder}"]
+    kept = f"for later priors 90 s of it are kept in {folder / 'sounds'} (--keep-sounds 0: none)"
+    assert lines[:3] == ["hits: 6 s of sound in 6 files", kept, f"the model goes to {folder}"]
     assert "ended by steps at step 4" in lines[-1]
 
 
@@ -433,12 +438,23 @@ def test_sounds_of_a_prior_are_kept_and_a_later_one_learns_to_hear_them(
     soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 8 * 16000), 16000)
     second = train_prior([tmp_path / "hiss.wav"], settings=one)
     card = read_card(second)
-    assert card.extra["interference_sha256"] == [kept.sha256]
+    assert card.extra["interference_sha256"] == [sounds.sha256]  # what the excerpts stand for
+    assert card.config["hears_sha256"] == [card.data_sha256, sounds.sha256]
     assert card.config["hears"] == ["hiss", "hits"] and card.config["listener"]["outputs"] == 4
     priors = [load_prior(name, settings.library) for name in ("hits", "hiss")]
     ears = GanPrior(priors).ears
     assert [ear.number for ear in ears] == [1, 0]
     assert priors[1].listener and all(ear.network is priors[1].listener.network for ear in ears)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_prior_installed_meanwhile_does_not_count(data: Path, settings: PriorSettings, tmp_path: Path) -> None:
+    first = train_prior(data, settings=replace(settings, steps=1))
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(1).uniform(-0.5, 0.5, 8 * 16000), 16000)
+    train_prior([tmp_path / "hiss.wav"], settings=replace(settings, steps=1))
+    train_prior(data, settings=replace(settings, steps=2), resume=True)
+    card = read_card(first)
+    assert (card.extra["steps"], card.extra["others"]) == (2, ["coloured noise"])
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -460,7 +476,7 @@ def test_a_prior_of_one_long_recording_is_heard_by_later_ones(
 
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
 def test_seconds_to_keep_are_a_number(wrong: float) -> None:
-    with pytest.raises(GansepError, match="seconds of sound to keep must be 0 or more, got"):
+    with pytest.raises(GansepError, match="seconds of sound to keep must be 0, or 5 or more, got"):
         PriorSettings(kept=wrong)
 
 
