@@ -101,6 +101,11 @@ class PriorSettings:
         return self.listen and OBJECTIVES[self.objective].reconstruct and not self.config.variational
 
     @property
+    def keeps(self) -> float:
+        """Seconds of sound that are kept: of priors of the kind that others are trained against."""
+        return self.kept if self.kind == "gan" else 0.0
+
+    @property
     def goal(self) -> Objective:
         """What a step does."""
         goal = OBJECTIVES[self.objective]
@@ -197,8 +202,8 @@ def train_prior(
     training.start_from(begin)
     for part, sounds in zip(settings.config.classes or (name,), clips, strict=True):
         say(describe(part, sounds))
-    if settings.kept:
-        say(f"for later priors {settings.kept:.0f} s of it are kept in {folder / SOUNDS} (--keep-sounds 0: none)")
+    if settings.keeps:
+        say(f"for later priors {settings.keeps:.0f} s of it are kept in {folder / SOUNDS} (--keep-sounds 0: none)")
     keep = _Keeper(folder, card, training, settings, provenance, list(others))
     return run_training(training, schedule, folder, keep, resume, say)
 
@@ -297,7 +302,7 @@ class _Keeper:
         with torch.no_grad():
             self.journal.write(run.step, curve[-1][1] if curve else {}, generator(latents))
         training, words = self.training, self.provenance
-        keep_sounds(self.folder, training.clips, self.settings.kept)
+        keep_sounds(self.folder, training.clips, self.settings.keeps)
         save_model(
             self.folder,
             training.weights(),

@@ -266,7 +266,9 @@ def test_from_a_folder_to_a_prior(trainings: list[PriorTraining], capsys: Captur
     assert (card.kind, card.sources, card.seed, card.data_licence) == ("vae", ("speech",), 5, "CC0-1.0")
     assert PriorConfig(**card.config) == PriorConfig(dim=1, latent=4, sample_rate=8000, variational=True)
     assert (card.data, card.extra["objective"]) == ("recordings in speech", "vae")
-    assert trainings[0].objective == OBJECTIVES["vae"] and trainings[0].others == []
+    assert trainings[0].objective == OBJECTIVES["vae"]
+    assert [clips.sha256 for clips in trainings[0].others] == ["coloured noise"]
+    assert not Path("library/vae/speech/sounds").exists()
     prior = load_prior("vae/speech", "library")
     assert prior.sample(2).shape == (2, 16384) and prior.encoder is not None
     assert verify(find_model("vae/speech", None, "library")) == []
