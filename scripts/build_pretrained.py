@@ -125,14 +125,23 @@ LISTENERS: dict[str, tuple[tuple[str, ...], Mixing, int]] = {
 MORE: dict[str, dict] = {
     "drums": {
         "classes": ("kits",),
-        "data": "single hits (scripts/cut_hits.py): AVL drumkits (Glen MacArthur), Frankensnare, cajon and Ghanaian "
-        "drums (Karoryfer), Philharmonia percussion, LinnDrum, CR-78, CR-8000 and others",
-        "data_licence": "CC BY-SA 3.0 (AVL, Philharmonia); CC0 and public domain (the others)",
+        "data": "single hits (scripts/cut_hits.py): AVL drumkits (Glen MacArthur), Frankensnare, cajon, Ghanaian drums "
+        "and the Phu kit (Karoryfer), Sonor Force 3001 (Sam Greene), Philharmonia percussion, LinnDrum, CR-78, CR-8000 "
+        "and others",
+        "data_licence": "CC BY-SA 3.0 (AVL, Philharmonia); CC BY-SA 4.0 (Sonor); CC0 and public domain (the others)",
         "licence": "CC BY-SA 4.0",
     },
     "piano": {
-        "classes": ("upright",),
-        "data": "phrases of recorded notes of an upright piano (scripts/render_notes.py; FreePats, Kawai)",
+        "classes": ("upright", "pianos"),
+        "data": "phrases of recorded notes (scripts/render_notes.py) of an upright piano (FreePats, Kawai), a Yamaha C3 "
+        "(Bengt Nilsson), Salamander (Alexander Holm) and a Francis Bacon player piano (FreePats)",
+        "data_licence": "CC0 (Kawai, Francis Bacon); CC BY 4.0 (Yamaha); CC BY (Salamander)",
+        "licence": CC_BY,
+    },
+    "guitar": {
+        "classes": ("guitars",),
+        "data": "the same of a Martin HD28 (Jeff Learman), an archtop, a Gretsch, a Hofner and an electric guitar with "
+        "flatwound strings (Karoryfer)",
         "data_licence": "CC0",
         "licence": "CC0 1.0",
     },

@@ -10,12 +10,16 @@ HITS holds one folder a repository, all on GitHub; ``git archive COMMIT | tar -x
     cadence       emilykl/cadence                             2bd34101e1b0eeaceea36c3335298003f061ebf9  CC0 1.0
     frankensnare  sfzinstruments/karoryfer.frankensnare       9151c2d79fcbb73c65d63f78918d4ba7abc91a81  CC0 1.0
     gogodze       sfzinstruments/karoryfer.gogodze-phu-vol-i  7452f62060cd3a468c78bc361d96a4dfb30879c9  CC0 1.0
+    phu           sfzinstruments/karoryfer.gogodze-phu-vol-ii 69a0274cdc39c99c3098cde1bc3789690de86d62  CC0 1.0
+    sonor         sfzinstruments/SamsSonor                    ef3e32058924ed1c3335e86d03094d3f310a9104  CC BY-SA 4.0
 
 In sampled, AVL Drumkits (Glen MacArthur) and the percussion of the Philharmonia Orchestra are under CC BY-SA 3.0; CR-78
 and LM-2 are in the public domain, it says. In cadence, CC0 is for its folder sounds; the code is under MIT.
 
 DATA gets ``kits/train/<kit>_<number>.flac``, 16384 samples at 16 kHz each, mono. Nothing is random. Recordings of
-several hits, of more than 4 s or with a late peak are left out.
+several hits, of more than 4 s or with a late peak are left out. ``kits_more/train`` gets sonor (a Sonor Force 3001 by
+Sam Greene), front and retro (phu: another kit by two of its microphones), from recordings of up to 30 s. ``--only``
+cuts some kits and needs no recordings of the others.
 """
 
 from __future__ import annotations
@@ -48,11 +52,13 @@ class Kit(NamedTuple):
 
     Attributes:
         pattern: of the recordings below HITS. most: hits to keep, evenly spread over the names.
+        longest: seconds of a recording that is not left out.
     """
 
     name: str
     pattern: str
     most: int = 200
+    longest: float = 4
 
 
 KITS = (
@@ -66,6 +72,9 @@ KITS = (
     Kit("frankensnare", "frankensnare/Samples/*/oh/*.flac", 120),
     Kit("cajon", "gogodze/Samples/cajon/dyn/cajon_s*.wav", 60),
     Kit("bobobo", "gogodze/Samples/bobobo/*.wav", 60),
+    Kit("sonor", "sonor/Samples/*.flac", 80, longest=30),
+    Kit("front", "phu/Samples/front_mic/*.wav", 80, longest=30),
+    Kit("retro", "phu/Samples/retro_mic/*.wav", 80, longest=30),
 )
 
 
@@ -77,13 +86,13 @@ def find_recordings(folder: Path, pattern: str) -> list[Path]:
     return files
 
 
-def read(file: Path) -> np.ndarray | None:
+def read(file: Path, longest: float) -> np.ndarray | None:
     """A recording ``[T]`` at 16 kHz; nothing if it is too short, too long or damaged."""
     try:
         channels, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error
-    if not 64 <= len(channels) <= 4 * rate or not np.isfinite(channels).all():
+    if not 64 <= len(channels) <= longest * rate or not np.isfinite(channels).all():
         return None
     wave = channels.mean(1)
     return wave if rate == RATE else librosa.resample(wave, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
@@ -104,9 +113,9 @@ def cut(wave: np.ndarray) -> np.ndarray | None:
     return wave * min(1, 0.999 / np.abs(wave).max())
 
 
-def cut_all(files: Iterable[Path]) -> list[np.ndarray]:
+def cut_all(files: Iterable[Path], longest: float) -> list[np.ndarray]:
     """The hits ``[T]`` of all recordings that have one."""
-    waves = (read(file) for file in files if not SEVERAL.search(file.name))
+    waves = (read(file, longest) for file in files if not SEVERAL.search(file.name))
     hits = (cut(wave) for wave in waves if wave is not None)
     return [hit for hit in hits if hit is not None]
 
@@ -121,7 +130,7 @@ def write(file: Path, hit: np.ndarray) -> None:
 
 def cut_kit(kit: Kit, files: list[Path], data: Path) -> None:
     """Write the hits of a kit."""
-    hits = cut_all(files)
+    hits = cut_all(files, kit.longest)
     if not hits:
         raise DataError(f"no usable hits of {kit.name}: all {len(files)} recordings are left out")
     kept = np.linspace(0, len(hits) - 1, min(kit.most, len(hits))).round().astype(int)
@@ -134,10 +143,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hits", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    names = [kit.name for kit in KITS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="KIT", help="default: all")
     args = parser.parse_args()
+    wanted = [kit for kit in KITS if kit.name in args.only]
     try:
-        found = [find_recordings(args.hits, kit.pattern) for kit in KITS]
-        for kit, files in zip(KITS, found, strict=True):
+        found = [find_recordings(args.hits, kit.pattern) for kit in wanted]
+        for kit, files in zip(wanted, found, strict=True):
             cut_kit(kit, files, args.data)
     except GansepError as error:
         print(f"cut_hits.py: error: {error}", file=sys.stderr)

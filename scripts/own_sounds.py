@@ -6,7 +6,8 @@
 as ``gansep train-prior`` does, once as it comes and then with one thing changed at a time. LIBRARY holds the priors
 that were there before, and the listener that the new one begins with; to be fair it has not heard the source. Each
 prior then separates ``wild`` mixtures of the source and of the one beside it, on ``dev`` unless told otherwise.
-A column is a way to separate: by listeners, and by the search alone.
+A column is a way to separate: by listeners, and by the search alone. ``--seeds 0;1;2`` trains each prior three times,
+a line each: what differs between these lines is chance.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from gansep.training.api import PriorSettings, train_prior
 from gansep.training.data import Augmentation, excerpts, load_clips
 from gansep.types import Separator
 
-COLUMNS = "| changed | seconds of sound | steps | minutes | listeners | search alone |"
+COLUMNS = "| changed | seed | seconds of sound | steps | minutes | listeners | search alone |"
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,16 @@ def without_sounds(library: Path, out: Path) -> Path:
     return folder
 
 
-def trained(name: str, lever: Lever, args: argparse.Namespace) -> tuple[Path, float]:
+def trained(name: str, lever: Lever, seed: int, args: argparse.Namespace) -> tuple[Path, float]:
     """The model's folder, and the minutes of the processor that it took."""
     settings = replace(
-        PriorSettings(steps=round(args.steps * lever.pace), seed=args.seed, device="cpu", checkpoint_every=10**6),
+        PriorSettings(steps=round(args.steps * lever.pace), seed=seed, device="cpu", checkpoint_every=10**6),
         config=PriorConfig(**lever.config),
         library=args.library if lever.sounds else without_sounds(args.library, args.out),
         **lever.settings,
     )
     before = time.process_time()
-    folder = train_prior(given(args, lever.share), args.source, settings, out=args.out / name / args.source)
+    folder = train_prior(given(args, lever.share), args.source, settings, out=args.out / f"{name} {seed}" / args.source)
     return folder, (time.process_time() - before) / 60
 
 
@@ -116,16 +118,16 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
     pools = [pool(name, split_files(args.data, name, args.split)) for name in (args.source, args.beside)]
     examples = list(mix(pools, "wild", args.split, range(args.n), args.seed))
     beside = load_prior(args.beside, args.library)
-    yield COLUMNS + "\n" + "|---" * 6 + "|"
-    for name in args.only.split(";") if args.only else LEVERS:
-        lever = LEVERS[name]
-        folder, minutes = trained(name, lever, args)
+    yield COLUMNS + "\n" + "|---" * 7 + "|"
+    wanted = args.only.split(";") if args.only else LEVERS
+    for name, seed in product(wanted, map(int, args.seeds.split(";"))):
+        folder, minutes = trained(name, LEVERS[name], seed, args)
         prior = load_prior(folder, args.library)
         about = prior.card.extra
         priors = [prior, beside]
         found = [GanPrior(priors, recipe) for recipe in (QUALITIES["fast"], replace(QUALITIES["fast"], listen=False))]
         cells = [gain(one, examples, args.seed) for one in found]
-        start = f"| {name} | {about['seconds_of_sound']} | {about['steps']} | {minutes:.0f}"
+        start = f"| {name} | {seed} | {about['seconds_of_sound']} | {about['steps']} | {minutes:.0f}"
         yield f"{start} | {' | '.join(cells)} |"
 
 
@@ -142,7 +144,8 @@ def main() -> None:
     parser.add_argument("--split", choices=("dev", "valid"), default="dev")
     parser.add_argument("--n", type=int, default=24, help="mixtures")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0", help="of the trainings, as '0;1;2'")
+    parser.add_argument("--seed", type=int, default=0, help="of the mixtures")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for line in lines(args):

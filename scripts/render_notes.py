@@ -9,6 +9,12 @@ NOTES holds one folder a repository, all on GitHub; ``git archive COMMIT | tar -
     lofi   magenta/lofi-player                e8e49d2c40169c57e593d83e1c208e58e6557717  Apache-2.0 (but see below)
     steel  CalebSutherland/MyTuner            978528bdc0712809d14246b671bf93b8edabc651  CC BY 3.0 (guitar_sounds)
     kawai  freepats/upright-piano-KW          570f6c60ed2eff67accad3b85d5b452e57a3ad28  CC0 1.0
+    shiny  sfzinstruments/karoryfer.shinyguitar        57243cca85277dbcc120ce17c6178032f93c80f3  CC0 1.0
+    emily  sfzinstruments/karoryfer.emilyguitar        b4920dc662fd9cad6dcaccdeecffdd91c8725d8c  CC0 1.0
+    hollow kmturley/karoryfer.black-and-green-guitars  f370da48d37869ed4d1b268fdb221547ac28919f  CC0 1.0
+    yamaha sfzinstruments/BengtNilsson.HeadroomPiano   2a7df3f7252227a3484202c1d61bc1bfe352a971  CC BY 4.0
+    player freepats/old-piano-FB                       9707673c65d8a52d7b374af807384005564a89f2  CC0 1.0
+    bank   sfzinstruments/Discord-SFZ-GM-Bank          7a9c478fe331f94f246d33332f0adedb25bbbe27  see below
 
 lofi is under Apache-2.0 and does not say where its notes come from. By their names they are those of
 nbrosowsky/tonejs-instruments (CC BY 3.0): a guitar of the University of Iowa and a piano of VSCO 2 CE.
@@ -16,6 +22,15 @@ nbrosowsky/tonejs-instruments (CC BY 3.0): a guitar of the University of Iowa an
 DATA gets phrases of 16 s, ``<instrument>_<number>.flac``, 16 kHz: nylon, strat and iowa in ``guitar/train``, steel in
 ``guitar/valid``, kawai in ``upright/train``, vsco in ``upright/valid``. Every file has its own seed, so that all are
 the same each time. ``dev`` has iowa alone (gansep/research/sources.py).
+
+``guitars/train`` gets martin (steel strings), archtop and pickup (shiny: one archtop guitar by a microphone and by
+its pickup), emily (an electric guitar with flatwound strings), gretsch and hofner (hollow: two electric guitars with
+hollow bodies). ``pianos/train`` gets yamaha and hall (one C3 grand from near and from afar), player (a player
+piano) and salamander (a C5 grand, with gaps between its notes that are too wide to fill).
+
+In bank, the Martin HD28 (Jeff Learman) is under CC0 and the Salamander Grand Piano (Alexander Holm) under CC BY, as
+their .sfz files say. The attributes of hollow change line ends even in recordings: use ``git archive
+--worktree-attributes`` in a bare repository. ``--only`` renders some instruments and needs no notes of the others.
 """
 
 from __future__ import annotations
@@ -40,7 +55,11 @@ from gansep.types import DataError, GansepError, OutputError
 RATE = 16000  # Hz
 SECONDS = 16  # of a phrase
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}  # semitones above C
-NAME = re.compile(r"(?:(?:E2|E4|[ADGB])_)?([A-G])([#sSb]?)(\d)(S?)")  # of a note, behind the string it is played on
+NAME = re.compile(  # of a note, behind the string it is played on or how
+    r"(?:(?:E2|E4|[ADGB]|twang)_)?([A-Ga-g])([#sSb]?)(\d)(S?)"
+)
+NUMBER = re.compile(r"(?:.* |MartinGM2_0)(\d+)(?:_.*)?")  # of a note, in a name
+LOUD = re.compile(r"vH|_m?f_rr|_vl[34]_|LEVEL[45]")  # in names of notes that were struck hard
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10), (0, 2, 4, 7, 9))  # major, minor, of five
 
 TUNING = (40, 45, 50, 55, 59, 64)  # MIDI notes of the open strings
@@ -108,13 +127,15 @@ class Recording(NamedTuple):
 
 
 def named_pitch(file: Path) -> int:
-    """MIDI note that a file's name says: 57 for ``A3``, 58 for ``A#3``, ``As3``, ``G_Bb3_mp_1``, ``A3S``."""
+    """MIDI note that a file's name says: 57 for ``A3``, 58 for ``A#3``, ``As3``, ``G_Bb3_mp_1``, ``A3S``, ``F 58``."""
+    if number := NUMBER.fullmatch(file.stem):
+        return int(number[1])
     match = NAME.match(file.stem)
     if not match:
         raise DataError(f"{file}: expected a file that is called as its note, like A3 or As3")
     step, accidental, octave, late = match.groups()
     sharp = -1 if accidental == "b" else bool(accidental)
-    return STEPS[step] + sharp + bool(late) + 12 * (int(octave) + 1)
+    return STEPS[step.upper()] + sharp + bool(late) + 12 * (int(octave) + 1)
 
 
 def read_note(file: Path) -> tuple[np.ndarray, int] | None:
@@ -169,7 +190,7 @@ class Notes:
                 self.left_out.append(file.name)
                 continue
             level = np.sqrt(np.mean(wave[: int(0.4 * rate)] ** 2)) + 1e-9
-            note = Recording(wave * (0.1 / level), rate, "vH" in file.name)
+            note = Recording(wave * (0.1 / level), rate, bool(LOUD.search(file.name)))
             self.recordings.setdefault(named_pitch(file) + octaves, []).append(note)
 
     def __len__(self) -> int:
@@ -582,6 +603,9 @@ class Instrument(NamedTuple):
 
 
 IOWA, STEEL = "lofi/samples/guitar-acoustic/*.wav", "steel/client/src/data/guitar_sounds/*.mp3"
+SHINY = "shiny/Samples/*/*_vl?_rr[12]"
+MARTIN, SALAMANDER = (f"bank/*/Melodic/{name}/*.wav" for name in ("026-*(steel)", "001-*Grand Piano"))
+GRETSCH, HOFNER = (f"hollow/Samples/{colour}/ord/twang_*_rr[12].wav" for colour in ("green", "black"))
 INSTRUMENTS = (
     Instrument("nylon", "nylon/samples/*.flac", "guitar/train", 60, guitar_phrase, ("guitar", "nylon", "train")),
     Instrument("strat", "strat/samples/*/*.wav", "guitar/train", 60, guitar_phrase, ("guitar", "strat", "train")),
@@ -589,6 +613,16 @@ INSTRUMENTS = (
     Instrument("steel", STEEL, "guitar/valid", 12, guitar_phrase, ("guitar", "steel", "valid")),
     Instrument("kawai", "kawai/samples/*.flac", "upright/train", 60, piano_phrase, ("piano", "kawai")),
     Instrument("vsco", "lofi/samples/piano/*.mp3", "upright/valid", 10, piano_phrase, ("piano", "vsco")),
+    Instrument("martin", MARTIN, "guitars/train", 36, guitar_phrase, ("guitar", "martin", "train")),
+    Instrument("archtop", f"{SHINY}_1.wav", "guitars/train", 36, guitar_phrase, ("guitar", "archtop", "train")),
+    Instrument("pickup", f"{SHINY}_2.wav", "guitars/train", 36, guitar_phrase, ("guitar", "pickup", "train")),
+    Instrument("emily", "emily/notes/*.wav", "guitars/train", 36, guitar_phrase, ("guitar", "emily", "train")),
+    Instrument("gretsch", GRETSCH, "guitars/train", 36, guitar_phrase, ("guitar", "gretsch", "train")),
+    Instrument("hofner", HOFNER, "guitars/train", 36, guitar_phrase, ("guitar", "hofner", "train")),
+    Instrument("yamaha", "yamaha/Samples/* CLOSE *.flac", "pianos/train", 36, piano_phrase, ("piano", "yamaha")),
+    Instrument("hall", "yamaha/Samples/* DECCA *.flac", "pianos/train", 36, piano_phrase, ("piano", "hall")),
+    Instrument("player", "player/samples/*.flac", "pianos/train", 36, piano_phrase, ("piano", "player")),
+    Instrument("salamander", SALAMANDER, "pianos/train", 36, piano_phrase, ("piano", "salamander")),
 )
 
 
@@ -636,10 +670,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notes", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    names = [instrument.name for instrument in INSTRUMENTS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="INSTRUMENT", help="default: all")
     args = parser.parse_args()
+    wanted = [instrument for instrument in INSTRUMENTS if instrument.name in args.only]
     try:
-        found = [find_notes(args.notes, instrument.pattern) for instrument in INSTRUMENTS]
-        for instrument, files in zip(INSTRUMENTS, found, strict=True):
+        found = [find_notes(args.notes, instrument.pattern) for instrument in wanted]
+        for instrument, files in zip(wanted, found, strict=True):
             render(instrument, files, args.data)
     except GansepError as error:
         print(f"render_notes.py: error: {error}", file=sys.stderr)
