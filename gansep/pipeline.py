@@ -5,6 +5,9 @@
     track -> windows [C, T at its rate] -> mono, resampled -> [B, segment] -> separator -> estimates [B, S, segment]
           -> refine on the window's own channels and rate -> [S, C, T] -> cross-fade -> sink
 
+Stems of several channels pass once more, in blocks of some seconds, and are told apart by where they are
+(:mod:`gansep.dsp.spatial`).
+
 Windows of many tracks share a batch, and a track is never held whole, so memory does not grow with its length. A
 window's stems sum to the window, and cross-fading is linear, so a track's stems sum to the track.
 """
@@ -22,10 +25,13 @@ from torch import Tensor
 
 from gansep.audio import mix_down, resample
 from gansep.dsp.frames import OverlapAdd, crossfade
-from gansep.refine import Refinement, refine
+from gansep.dsp.spatial import Places
+from gansep.dsp.stft import istft, stft
+from gansep.refine import Refinement, analysis_sizes, refine
 from gansep.types import COMPONENT, Estimates, GansepError, Separator
 
 Windows = Callable[[int, int], Iterable[Tensor]]  # for a segment and a hop, in samples
+BLOCK = 10.0, 7.5  # seconds in which stems are told apart by place, and from one such block to the next
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Settings:
         refinement: how masks are made; ``None`` for the separator's own waveforms.
         device: where the separator computes.
         longest: seconds of a window for separators that take any length; a shorter recording is one window.
+        rounds: of finding out where the masked stems of several channels are; 0 for one mask in all channels.
     """
 
     overlap: float = 0.5
@@ -45,10 +52,13 @@ class Settings:
     refinement: Refinement | None = field(default_factory=Refinement)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     longest: float = 10.0
+    rounds: int = 4
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= 0.9 or self.batch < 1:
             raise ValueError(f"overlap must be in [0, 0.9] and batch at least 1, got {self.overlap} and {self.batch}")
+        if self.rounds < 0:
+            raise ValueError(f"rounds must be at least 0, got {self.rounds}")
 
 
 @dataclass
@@ -154,8 +164,10 @@ def separate_tracks(
 class _Joiner:
     """Cross-fades a track's stems into its sink and knows when the track is whole."""
 
-    def __init__(self, track: Track, cut: Cut, named: bool) -> None:
+    def __init__(self, track: Track, cut: Cut, named: bool, settings: Settings) -> None:
         size, hop = cut.size, cut.hop
+        self.placing = settings if settings.refinement and settings.rounds else None
+        self.by_place: _ByPlace | None = None
         self.track, self.stream, self.rate = track, OverlapAdd(size, hop, crossfade(size, hop)), cut.rate
         self.left, self.named = cut.windows, named
         self.shared = size - hop  # samples two windows share
@@ -168,7 +180,7 @@ class _Joiner:
         self._pour(self.stream.push(layers))
         self.left -= 1
         if self.left == 0:
-            self._pour(self.stream.flush(self.track.frames))
+            self._pour(self.stream.flush(self.track.frames), last=True)
         return self.left == 0
 
     def _in_order(self, stems: Tensor) -> Tensor:
@@ -182,9 +194,44 @@ class _Joiner:
         self.last = stems[..., stems.shape[-1] - self.shared :]
         return stems
 
-    def _pour(self, layers: Tensor) -> None:
+    def _pour(self, layers: Tensor, last: bool = False) -> None:
+        if self.placing and min(len(layers) - 1, layers.shape[1]) > 1:  # there are stems, and channels, to tell apart
+            self.by_place = self.by_place or _ByPlace(self.track, self.placing)
+            layers = self.by_place.push(layers, last)
         if layers.shape[-1]:
             self.track.sink(layers[:-1], layers[-1])
+
+
+class _ByPlace:
+    """A track's stems, as they come, told apart by place in long blocks that are cross-faded."""
+
+    def __init__(self, track: Track, settings: Settings) -> None:
+        self.frames, self.places = track.frames, Places(settings.rounds)
+        size, hop = (round(seconds * track.sample_rate) for seconds in BLOCK)
+        self.size, self.hop = min(size, track.frames), min(hop, track.frames)
+        self.left = 1 + max(0, math.ceil((track.frames - self.size) / self.hop))
+        self.stream = OverlapAdd(self.size, self.hop)
+        refinement = settings.refinement or Refinement()
+        self.window = analysis_sizes(refinement.seconds, track.sample_rate)
+        self.waiting: list[Tensor] = []
+
+    def push(self, layers: Tensor, last: bool) -> Tensor:
+        """Take stems and, last, their mixture; returns what is done. Shape: ``[S + 1, C, n]`` to ``[S + 1, C, m]``."""
+        self.waiting.append(layers)
+        if not last and sum(part.shape[-1] for part in self.waiting) < self.size:
+            return layers[..., :0]
+        waiting, done = torch.cat(self.waiting, -1), []
+        while self.left and (last or waiting.shape[-1] >= self.size):
+            block = waiting[..., : self.size]
+            done.append(self.stream.push(self._placed(F.pad(block, (0, self.size - block.shape[-1])))))
+            waiting, self.left = waiting[..., self.hop :], self.left - 1
+        self.waiting = [waiting]
+        return torch.cat([*done, self.stream.flush(self.frames)] if last else done, -1)
+
+    def _placed(self, layers: Tensor) -> Tensor:
+        spectra = stft(layers, *self.window)
+        stems = istft(self.places(spectra[-1], spectra[:-1]), self.size, *self.window)
+        return torch.cat([stems, layers[-1:]])
 
 
 def _batches(
@@ -196,7 +243,7 @@ def _batches(
     batch = []
     for track in tracks:
         cut = cut_for(separator, track.frames, track.sample_rate, settings)
-        joiner = _Joiner(track, cut, named)
+        joiner = _Joiner(track, cut, named, settings)
         with track.guarded():
             for number, window in enumerate(track.windows(cut.size, cut.hop)):
                 left = left_of(track.frames, cut.size, number * cut.hop)

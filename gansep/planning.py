@@ -44,6 +44,7 @@ class Request:
         steps, restarts: of the search, instead of what quality says.
         max_seconds: most time for the searches of the whole call.
         raw: the generators' own waveforms instead of masks.
+        same_masks: one mask for all channels, instead of telling sources apart by where they are, too.
         seed: of random starts. batch: windows a separator gets at a time.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``. library: folder of models.
     """
@@ -59,6 +60,7 @@ class Request:
     restarts: int | None = None
     max_seconds: float | None = None
     raw: bool = False
+    same_masks: bool = False
     seed: int = 0
     device: str = "auto"
     library: Path | None = None
@@ -75,7 +77,8 @@ class Request:
         refinement = None if self.raw else separator.refinement
         whole = parse_backend(self.backend)[0] == "oracle"  # it knows the whole recording, not parts
         longest = math.inf if whole else Settings().longest
-        return Settings(overlap, self.batch, refinement, pick_device(self.device), longest)
+        rounds = 0 if self.same_masks else Settings().rounds
+        return Settings(overlap, self.batch, refinement, pick_device(self.device), longest, rounds)
 
     def __post_init__(self) -> None:
         if self.quality not in OVERLAPS:

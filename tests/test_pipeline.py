@@ -121,6 +121,52 @@ def test_bands_come_apart_and_keep_their_place() -> None:
     assert (result.stems - expected)[..., 2_000:-2_000].abs().max() < 0.05
 
 
+@dataclass
+class Shares(Bands):
+    """Gives each source of a known recording what an unsure mask would: most of its own, and some of the other's."""
+
+    parts: Tensor = field(default_factory=lambda: torch.zeros(2, 1))  # [S, T], mono
+    segment: int | None = None
+
+    def __call__(self, mixture: Tensor) -> Estimates:
+        at = sum(map(len, self.heard))
+        self.heard.extend(mixture.split(1))
+        hop = mixture.shape[-1] // 2
+        waves = [self.parts[:, (at + row) * hop :][:, : mixture.shape[-1]] for row in range(len(mixture))]
+        waves = [torch.nn.functional.pad(wave, (0, mixture.shape[-1] - wave.shape[-1])) for wave in waves]
+        return Estimates(torch.stack([0.75 * wave + 0.25 * wave.flip(0) for wave in waves]), self.sources)
+
+
+def panned_noises(seconds: int) -> Tensor:
+    """Two noises that come and go, each at its place: ``[S, C, T]`` at :data:`RATE`."""
+    waves = noise(2, seconds * RATE) * (noise(2, seconds * 4, seed=1) > 0).repeat_interleave(RATE // 4, 1)
+    return torch.tensor([[1.0, 0.3], [0.2, 0.8]])[..., None] * waves[:, None]
+
+
+def test_stems_of_several_channels_are_told_apart_by_place_in_blocks_of_a_long_track() -> None:
+    parts = panned_noises(27)  # several blocks, and a short last one
+    errors = {}
+    for rounds in (0, 4):
+        result = Result(parts.sum(0))
+        separate([result], Shares(parts=parts.mean(1)), Settings(longest=1.0, rounds=rounds))
+        assert result.stems.shape == parts.shape
+        assert (result.stems.sum(0) - result.wave).abs().max() < 1e-3
+        assert (result.mixture - result.wave).abs().max() < 1e-5
+        errors[rounds] = float(((result.stems - parts).square().sum() / parts.square().sum()).log10() * 10)
+    assert errors[4] < errors[0] - 15
+
+
+def test_one_mask_for_all_channels_where_that_is_wanted() -> None:
+    parts = panned_noises(2)
+    result = Result(parts.sum(0))
+    separate([result], Shares(parts=parts.mean(1)), Settings(rounds=0))
+    other = Result(parts.sum(0).flip(0))
+    separate([other], Shares(parts=parts.mean(1)), Settings(rounds=0))
+    assert torch.allclose(result.stems, other.stems.flip(1), atol=1e-5)
+    with pytest.raises(ValueError, match="rounds must be at least 0"):
+        Settings(rounds=-1)
+
+
 def test_all_to_one_source() -> None:
     result = Result(noise(2, 9_999))
     separate([result], Nothing(), Settings(refinement=Refinement(floor=0.0)))

@@ -27,6 +27,7 @@ FIELDS = (
     "restarts",
     "max_seconds",
     "raw",
+    "same_masks",
 )  # of a Request
 
 
@@ -49,6 +50,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--restarts", type=int, metavar="R", help="starts of the search, the best one is kept")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="most time for all searches of this call")
     parser.add_argument("--raw", action="store_true", help="the generators' own sound instead of masks")
+    parser.add_argument("--same-masks", action="store_true", help="one mask for all channels, whatever stands where")
     parser.add_argument("--format", choices=("wav", "flac"), default="wav", help="of the results (default: wav)")
     parser.add_argument("--float32", action="store_true", help="32-bit float samples instead of 24-bit integers")
     parser.add_argument("--filename", default="{mix}/{source}.{ext}", metavar="TEMPLATE", help="(default: %(default)s)")
