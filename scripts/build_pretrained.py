@@ -133,8 +133,8 @@ MORE: dict[str, dict] = {
     },
     "piano": {
         "classes": ("upright", "pianos"),
-        "data": "phrases of recorded notes (scripts/render_notes.py) of an upright piano (FreePats, Kawai), a Yamaha C3 "
-        "(Bengt Nilsson), Salamander (Alexander Holm) and a Francis Bacon player piano (FreePats)",
+        "data": "phrases of recorded notes (scripts/render_notes.py): an upright (FreePats, Kawai), a Yamaha C3 (Bengt "
+        "Nilsson), Salamander (Alexander Holm), a player piano by Francis Bacon (FreePats)",
         "data_licence": "CC0 (Kawai, Francis Bacon); CC BY 4.0 (Yamaha); CC BY (Salamander)",
         "licence": CC_BY,
     },

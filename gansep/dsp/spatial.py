@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 REST = 1e-4  # share of the power that no place explains
+ROUNDING = 1e-5  # of the loudest point, what is below it
+APART = 4  # frames from one that places are found by to the next; those between share their samples
 LARGEST = 2**22  # numbers that are worked on at a time
 FORGOTTEN = 0.5  # of what was heard before, with every call
 
@@ -40,20 +42,25 @@ def multichannel_wiener(spectrum: Tensor, power: Tensor, covariance: Tensor) -> 
     total = power.sum(0)  # [F, N]
     silent = total <= torch.finfo(total.dtype).tiny
     shares = torch.where(silent, 1 / len(power), power / total.masked_fill(silent, 1.0))  # of 1, whatever the level
-    channels = torch.eye(len(spectrum)).to(covariance)
-    mixed = torch.einsum("sfn,scd->fncd", shares, covariance) + REST * channels
-    solved = torch.einsum("fncd,dfn->cfn", _inverse(mixed).to(spectrum.dtype), spectrum)
-    placed = torch.einsum("scd,dfn->scfn", covariance.to(spectrum.dtype), solved) * shares[:, None]
+    mixed = torch.einsum("sfn,scd->cdfn", shares, covariance)
+    mixed.diagonal().add_(REST)
+    solved = (_inverse(mixed) * spectrum).sum(1)  # [C, F, N]
+    placed = shares[:, None] * _weighed(covariance, solved)
     return placed + shares[:, None] * (spectrum - placed.sum(0))
 
 
 def _inverse(matrices: Tensor) -> Tensor:
-    """Of ``[..., C, C]``; for two channels by the formula, as there are many of them."""
-    if matrices.shape[-1] != 2:
-        return torch.linalg.inv(matrices)
-    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
-    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
-    return adjugate / (a * d - b * c)[..., None, None]
+    """Of symmetric ``[C, C, F, N]``, matrix by matrix; for two channels by the formula, as there are many of them."""
+    if len(matrices) != 2:
+        return torch.linalg.inv(matrices.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)
+    (a, b), (_, d) = matrices
+    return torch.stack([d, -b, -b, a]).unflatten(0, (2, 2)) / (a * d - b * b)
+
+
+def _weighed(weights: Tensor, channels: Tensor) -> Tensor:
+    """Real ``[S, C, D]`` times complex ``[D, F, N]``: ``[S, C, F, N]``."""
+    flat = weights.flatten(0, 1) @ torch.view_as_real(channels).flatten(1)
+    return torch.view_as_complex(flat.unflatten(1, (*channels.shape[1:], 2))).unflatten(0, weights.shape[:2])
 
 
 class Places:
@@ -80,16 +87,20 @@ class Places:
 
         What the stems leave of the mixture stays left.
         """
-        parts = torch.cat([stems, (mixture - stems.sum(0))[None]])
+        rest = mixture - stems.sum(0)
+        rest = rest * (rest.abs() > ROUNDING * mixture.abs().max())  # places of rounding are none
+        parts = torch.cat([stems, rest[None]])
         power = parts.abs().square().mean(1).sqrt()  # levels of masked parts are in proportion as powers of sources
-        scatter = self.known + _scatter(parts)
-        for _ in range(self.rounds):
+        found = parts[..., ::APART]
+        for last in [False] * self.rounds + [True]:
+            scatter = self.known + _scatter(found)
             size = scatter.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
             covariance = scatter / size.clamp_min(torch.finfo(size.dtype).tiny)
-            parts = torch.cat([multichannel_wiener(few, some, covariance) for few, some in _pieces(mixture, power)], -1)
-            scatter = self.known + _scatter(parts)
+            step = 1 if last else APART
+            pieces = _pieces(mixture[..., ::step], power[..., ::step])
+            found = torch.cat([multichannel_wiener(few, some, covariance) for few, some in pieces], -1)
         self.known = FORGOTTEN * scatter
-        return parts[:-1]
+        return found[:-1]
 
 
 def _pieces(mixture: Tensor, power: Tensor) -> list[tuple[Tensor, Tensor]]:
