@@ -357,9 +357,12 @@ class PriorTraining:
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with the training that continues it."""
-        sounds = [self.clips.sha256, *(other.sha256 for other in self.others)]
         settings = (self.config, self.objective, self.augment, self.seed, self.decay)
-        return {"sounds": sounds, "settings": repr(settings)}
+        return {
+            "sounds": self.clips.sha256,
+            "interference": [other.sha256 for other in self.others],
+            "settings": repr(settings),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -381,7 +384,8 @@ class PriorTraining:
         """
         if state["identity"] != self._identity():
             differs = [key for key, value in self._identity().items() if state["identity"].get(key) != value]
-            raise ValueError(f"it was made with other {' and '.join(differs)}, or other priors installed")
+            beside = " (of --interference, or of other priors installed)" if "interference" in differs else ""
+            raise ValueError(f"it was made with other {' and '.join(differs)}{beside}")
         self.nets.load_state_dict(state["nets"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.player.load_state_dict(state["player"])
