@@ -1,7 +1,7 @@
 """One source kept of each recording, speech without the noise: files to files of the same form.
 
-They go the way of :mod:`gansep.separate`: windows in common batches, masks at a recording's own rate, on every channel.
-What differs is that one file comes out, called as the one that went in.
+They go the way of :mod:`gansep.separate`: windows in common batches, masks at a recording's own rate, sources told
+apart by place. What differs is that one file comes out, called as the one that went in.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Denoising:
         float32: 32-bit float samples (wav) instead of 24-bit integers. overwrite: whether existing files are replaced.
         raw: the network's own sound instead of shares of the recording, the same on every channel and nothing above the
             network's band; of files only, as a stream always is the network's own.
+        same_masks: one mask for all channels, instead of telling sources apart by where they are, too; of files only.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``. library: folder of models. batch: windows at a time.
     """
 
@@ -54,6 +55,7 @@ class Denoising:
     float32: bool = False
     overwrite: bool = False
     raw: bool = False
+    same_masks: bool = False
     device: str = "auto"
     library: Path | None = None
     batch: int = 16
@@ -99,6 +101,7 @@ class Denoising:
             backend=self.backend,
             model=self.model,
             raw=self.raw,
+            same_masks=self.same_masks,
             device=self.device,
             library=self.library,
             batch=self.batch,

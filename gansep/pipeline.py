@@ -166,8 +166,9 @@ class _Joiner:
 
     def __init__(self, track: Track, cut: Cut, named: bool, settings: Settings) -> None:
         size, hop = cut.size, cut.hop
-        self.placing = settings if settings.refinement and settings.rounds else None
         self.by_place: _ByPlace | None = None
+        if settings.refinement and settings.rounds:
+            self.by_place = _ByPlace(track, settings.refinement.seconds, settings.rounds)
         self.track, self.stream, self.rate = track, OverlapAdd(size, hop, crossfade(size, hop)), cut.rate
         self.left, self.named = cut.windows, named
         self.shared = size - hop  # samples two windows share
@@ -195,8 +196,7 @@ class _Joiner:
         return stems
 
     def _pour(self, layers: Tensor, last: bool = False) -> None:
-        if self.placing and min(len(layers) - 1, layers.shape[1]) > 1:  # there are stems, and channels, to tell apart
-            self.by_place = self.by_place or _ByPlace(self.track, self.placing)
+        if self.by_place and min(len(layers) - 1, layers.shape[1]) > 1:  # there are stems, and channels, to tell apart
             layers = self.by_place.push(layers, last)
         if layers.shape[-1]:
             self.track.sink(layers[:-1], layers[-1])
@@ -205,19 +205,18 @@ class _Joiner:
 class _ByPlace:
     """A track's stems, as they come, told apart by place in long blocks that are cross-faded."""
 
-    def __init__(self, track: Track, settings: Settings) -> None:
-        self.frames, self.places = track.frames, Places(settings.rounds)
-        size, hop = (round(seconds * track.sample_rate) for seconds in BLOCK)
+    def __init__(self, track: Track, seconds: float, rounds: int) -> None:
+        self.frames, self.places = track.frames, Places(rounds)
+        self.window = analysis_sizes(seconds, track.sample_rate)
+        size, hop = (round(part * track.sample_rate) for part in BLOCK)
         self.size, self.hop = min(size, track.frames), min(hop, track.frames)
-        self.left = 1 + max(0, math.ceil((track.frames - self.size) / self.hop))
+        self.left = 1 + max(0, math.ceil((track.frames - self.size) / self.hop))  # blocks
         self.stream = OverlapAdd(self.size, self.hop)
-        refinement = settings.refinement or Refinement()
-        self.window = analysis_sizes(refinement.seconds, track.sample_rate)
         self.waiting: list[Tensor] = []
 
     def push(self, layers: Tensor, last: bool) -> Tensor:
         """Take stems and, last, their mixture; returns what is done. Shape: ``[S + 1, C, n]`` to ``[S + 1, C, m]``."""
-        self.waiting.append(layers)
+        self.waiting.append(layers)  # and joined up once a block is whole
         if not last and sum(part.shape[-1] for part in self.waiting) < self.size:
             return layers[..., :0]
         waiting, done = torch.cat(self.waiting, -1), []

@@ -77,7 +77,7 @@ class Request:
         refinement = None if self.raw else separator.refinement
         whole = parse_backend(self.backend)[0] == "oracle"  # it knows the whole recording, not parts
         longest = math.inf if whole else Settings().longest
-        rounds = 0 if self.same_masks else Settings().rounds
+        rounds = 0 if self.same_masks or refinement is None else Settings().rounds
         return Settings(overlap, self.batch, refinement, pick_device(self.device), longest, rounds)
 
     def __post_init__(self) -> None:
@@ -88,6 +88,8 @@ class Request:
         if self.searches and (self.k is None) == (self.sources is None):
             raise GansepError("say either how many sources to find (-k 2) or which (--sources drums,piano)")
         self._check_backend()
+        if self.raw and self.same_masks:
+            raise GansepError("--same-masks is of masks; --raw has none, leave one of them out")
         if self.k is not None and self.k < 1:
             raise GansepError(f"k must be at least 1, got {self.k}")
         if self.sources is not None and len(set(self.sources)) != len(self.sources):

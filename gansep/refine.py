@@ -3,7 +3,7 @@
 A generated waveform has a meaningless phase and a useful magnitude, so the default output filters the mixture: every
 channel of it, at its own rate. Masks are made from spectrograms at the separator's rate and carried to the mixture's
 by seconds and Hz (windows of the same duration; frequencies above the separator's band follow the top of it), and all
-channels get the same mask, so the stereo image stays.
+channels get the same mask; where sources are is told apart afterwards (:mod:`gansep.dsp.spatial`).
 """
 
 from __future__ import annotations

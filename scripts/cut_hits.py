@@ -17,9 +17,9 @@ In sampled, AVL Drumkits (Glen MacArthur) and the percussion of the Philharmonia
 and LM-2 are in the public domain, it says. In cadence, CC0 is for its folder sounds; the code is under MIT.
 
 DATA gets ``kits/train/<kit>_<number>.flac``, 16384 samples at 16 kHz each, mono. Nothing is random. Recordings of
-several hits, of more than 4 s or with a late peak are left out. ``kits_more/train`` gets sonor (a Sonor Force 3001 by
-Sam Greene), front and retro (phu: another kit by two of its microphones), from recordings of up to 30 s. ``--only``
-cuts some kits and needs no recordings of the others.
+several hits, of more than 4 s (of sonor and phu, 30 s) or with a late peak are left out. Sonor is a Sonor Force 3001 by
+Sam Greene; front and retro are another kit by two of its microphones. ``--only`` cuts some kits and needs no recordings
+of the others.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 as ``gansep train-prior`` does, once as it comes and then with one thing changed at a time. LIBRARY holds the priors
 that were there before, and the listener that the new one begins with; to be fair it has not heard the source. Each
 prior then separates ``wild`` mixtures of the source and of the one beside it, on ``dev`` unless told otherwise.
-A column is a way to separate: by listeners, and by the search alone. ``--seeds 0;1;2`` trains each prior three times,
+A column is a way to separate: by listeners, and by the search alone. ``--seeds 0 1 2`` trains each prior three times,
 a line each: what differs between these lines is chance.
 """
 
@@ -120,7 +120,7 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
     beside = load_prior(args.beside, args.library)
     yield COLUMNS + "\n" + "|---" * 7 + "|"
     wanted = args.only.split(";") if args.only else LEVERS
-    for name, seed in product(wanted, map(int, args.seeds.split(";"))):
+    for name, seed in product(wanted, args.seeds):
         folder, minutes = trained(name, LEVERS[name], seed, args)
         prior = load_prior(folder, args.library)
         about = prior.card.extra
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("dev", "valid"), default="dev")
     parser.add_argument("--n", type=int, default=24, help="mixtures")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0", help="of the trainings, as '0;1;2'")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the trainings")
     parser.add_argument("--seed", type=int, default=0, help="of the mixtures")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

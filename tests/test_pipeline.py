@@ -156,6 +156,41 @@ def test_stems_of_several_channels_are_told_apart_by_place_in_blocks_of_a_long_t
     assert errors[4] < errors[0] - 15
 
 
+def test_tracks_of_several_channels_and_lengths_keep_to_themselves() -> None:
+    waves = [panned_noises(1).sum(0), torch.cat([noise(2, 12 * RATE), torch.zeros(1, 12 * RATE)]), noise(2, 1)]
+    together = [Result(wave) for wave in waves]
+    separate(together, Bands(), Settings(refinement=Refinement()))
+    for wave, result in zip(waves, together, strict=True):
+        alone = Result(wave)
+        separate([alone], Bands(), Settings(refinement=Refinement()))
+        assert torch.allclose(result.stems, alone.stems, atol=1e-5)
+        assert result.stems.shape == (2, *wave.shape)
+        assert (result.stems.sum(0) - wave).abs().max() < 1e-4
+        if len(wave) == 3:  # one channel is silent, and stays so
+            assert result.stems[:, 2].abs().max() < 1e-4
+
+
+def test_channels_that_are_the_same_sound_as_one() -> None:
+    wave = panned_noises(3).sum((0, 1))
+    one, two = Result(wave[None]), Result(wave.expand(2, -1))
+    for result in (one, two):
+        separate([result], Bands(), Settings(refinement=Refinement()))
+    assert torch.allclose(two.stems[:, 0], two.stems[:, 1], atol=1e-5)
+    error = (two.stems[:, :1] - one.stems).square().sum() / one.stems.square().sum()
+    assert error < 10 ** (-25 / 10)  # levels are read again from the joined stems
+
+
+def test_a_source_that_moves_is_found_again() -> None:
+    parts = torch.cat([panned_noises(30), panned_noises(30).flip(1)], -1)  # left becomes right
+    errors = {}
+    for rounds in (0, 4):
+        result = Result(parts.sum(0))
+        separate([result], Shares(parts=parts.mean(1)), Settings(longest=1.0, rounds=rounds))
+        late = (result.stems - parts)[..., 50 * RATE :].square().sum() / parts[..., 50 * RATE :].square().sum()
+        errors[rounds] = float(late.log10() * 10)
+    assert errors[4] < errors[0] - 8
+
+
 def test_one_mask_for_all_channels_where_that_is_wanted() -> None:
     parts = panned_noises(2)
     result = Result(parts.sum(0))

@@ -28,6 +28,7 @@ FIELDS = (
     "float32",
     "overwrite",
     "raw",
+    "same_masks",
     "device",
     "library",
 )  # of a Denoising
@@ -55,6 +56,7 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="the network's own sound instead of shares of the recording; for files, --stream always writes it",
     )
+    parser.add_argument("--same-masks", action="store_true", help="one mask for all channels, whatever stands where")
     parser.add_argument("--jobs", type=int, metavar="N", help="processor threads (default: all)")
     group = parser.add_argument_group("stream", "stdin to stdout, block by block, with a causal model")
     group.add_argument("--stream", action="store_true", help="read WAV from stdin and write WAV to stdout")
@@ -79,6 +81,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse flags that say nothing here."""
     if args.stream:
         given = {"-o": args.out, "--format": args.format, "--float32": args.float32, "--overwrite": args.overwrite}
+        given |= {"--same-masks": args.same_masks}
         if args.raw:
             raise GansepError("--raw: a stream is always the network's own sound; leave it out")
         given |= {f"the file {name}": name for name in args.inputs[:1]}
