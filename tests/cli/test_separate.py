@@ -162,13 +162,10 @@ def test_raw_differs(separate: Separate) -> None:
 def test_same_masks_in_stereo(separate: Separate, capsys: Capture) -> None:
     left, right = (soundfile.read(sound(name))[0] for name in ("left.wav", "on the right.wav"))
     soundfile.write("mix.wav", np.stack([left + 0.2 * right, 0.3 * left + right], 1) / 2, 16000)
-    found = []
     for flags in ((), ("--same-masks",)):
         assert separate("mix.wav", "--sources", "tone,hiss", "--no-picture", "--overwrite", *flags) == 0
-        found.append(Path("separated/mix/tone.wav").read_bytes())
         settings = json.loads(Path("separated/mix/separation.json").read_text())["settings"]
         assert settings["rounds"] == (0 if flags else 4)
-    assert found[0] != found[1]
     assert separate("mix.wav", "--sources", "tone,hiss", "--same-masks", "--raw") == 2
     assert "--same-masks is of masks; --raw has none" in capsys.readouterr().err
 
