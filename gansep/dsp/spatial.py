@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-REST = 1e-4  # share of the power that no place explains
+REST = 1e-5  # share of the power that no place explains
 ROUNDING = 1e-5  # of the loudest point, what is below it
 APART = 4  # frames from one that places are found by to the next; those between share their samples
 LARGEST = 2**22  # numbers that are worked on at a time
