@@ -52,7 +52,7 @@ class Settings:
     refinement: Refinement | None = field(default_factory=Refinement)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     longest: float = 10.0
-    rounds: int = 4
+    rounds: int = 8
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= 0.9 or self.batch < 1:

@@ -80,7 +80,7 @@ class Places:
     True
     """
 
-    def __init__(self, rounds: int = 4) -> None:
+    def __init__(self, rounds: int = 8) -> None:
         self.rounds = rounds
         self.known: Tensor | float = 0.0  # scatter of the channels of each part in the blocks before, [S + 1, C, C]
 

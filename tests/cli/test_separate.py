@@ -165,7 +165,7 @@ def test_same_masks_in_stereo(separate: Separate, capsys: Capture) -> None:
     for flags in ((), ("--same-masks",)):
         assert separate("mix.wav", "--sources", "tone,hiss", "--no-picture", "--overwrite", *flags) == 0
         settings = json.loads(Path("separated/mix/separation.json").read_text())["settings"]
-        assert settings["rounds"] == (0 if flags else 4)
+        assert settings["rounds"] == (0 if flags else 8)
     assert separate("mix.wav", "--sources", "tone,hiss", "--same-masks", "--raw") == 2
     assert "--same-masks is of masks; --raw has none" in capsys.readouterr().err
 
